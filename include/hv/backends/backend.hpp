@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+#include <hv/event.hpp>
+#include <hv/exit.hpp>
+#include <hv/status.hpp>
+#include <hv/x86/registers.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+/// The seam to hardware virtualisation: what vmm_ops is to the reference interface, as a concept. svm, vmx and fake
+/// model it; nothing above this file knows which one it has.
+namespace hv {
+
+/// What one machine wants of its processor, fixed for the life of a VM. Constexpr data of the machine, handed down.
+struct vm_controls {
+    hpa nested_root{};                      ///< root of the nested page tables
+    std::uint32_t intercepted_exceptions{}; ///< bit per vector, beyond those that isolation needs
+    std::span<std::uint32_t const>
+        direct_msrs{}; ///< read and written by the guest without an exit; the backend switches them
+    bool trap_tsc{};   ///< RDTSC, RDTSCP and IA32_TSC exit
+    bool intercept_pause{};
+    bool hide_xsave{}; ///< CR4.OSXSAVE is refused and XCR0 stays the host's
+};
+
+/// What the processor can do, found at start-up and printed. The text names what it lacks when it does not suffice.
+struct processor_report {
+    status verdict{status::ok};
+    std::string_view missing{}; ///< empty, or the feature whose absence refuses this processor
+    bool next_rip{};            ///< instruction lengths come with the exit
+    bool decode_assist{};
+    bool flush_by_asid{};
+    bool clean_bits{};
+    bool xsetbv_intercepted{};      ///< tried, not read: some emulators ignore the intercept
+    std::uint32_t address_spaces{}; ///< ASIDs or VPIDs
+};
+
+/// The guest state of one virtual processor, wherever the hardware keeps it. Values are what the guest sees.
+template <typename V>
+concept vcpu_registers =
+    requires(V& v, V const& c, x86::gpr gpr, x86::segment_name name, x86::segment const& segment,
+             x86::descriptor_table const& table, std::uint64_t value, std::uint32_t msr, unsigned number) {
+        { c.gpr(gpr) } -> std::same_as<std::uint64_t>;
+        { v.set_gpr(gpr, value) } -> std::same_as<void>;
+        { c.rip() } -> std::same_as<std::uint64_t>;
+        { v.set_rip(value) } -> std::same_as<void>;
+        { c.rflags() } -> std::same_as<std::uint64_t>;
+        { v.set_rflags(value) } -> std::same_as<void>;
+        { c.cr0() } -> std::same_as<std::uint64_t>;
+        { v.set_cr0(value) } -> std::same_as<void>; // no architectural checks: the caller made them
+        { c.cr2() } -> std::same_as<std::uint64_t>;
+        { v.set_cr2(value) } -> std::same_as<void>;
+        { c.cr3() } -> std::same_as<std::uint64_t>;
+        { v.set_cr3(value) } -> std::same_as<void>;
+        { c.cr4() } -> std::same_as<std::uint64_t>;
+        { v.set_cr4(value) } -> std::same_as<void>;
+        { c.efer() } -> std::same_as<std::uint64_t>;
+        { v.set_efer(value) } -> std::same_as<void>;
+        { c.debug_register(number) } -> std::same_as<std::uint64_t>; // 0-3, 6, 7
+        { v.set_debug_register(number, value) } -> std::same_as<void>;
+        { c.segment(name) } -> std::same_as<x86::segment>;
+        { v.set_segment(name, segment) } -> std::same_as<void>;
+        { c.gdtr() } -> std::same_as<x86::descriptor_table>;
+        { v.set_gdtr(table) } -> std::same_as<void>;
+        { c.idtr() } -> std::same_as<x86::descriptor_table>;
+        { v.set_idtr(table) } -> std::same_as<void>;
+        { c.cpl() } -> std::same_as<std::uint8_t>;
+        // MSRs that the hardware state holds: the SYSCALL and SYSENTER families, FS/GS/KERNEL_GS base, PAT.
+        // invalid_argument for any other; the value was checked by the caller.
+        { c.msr(msr) } -> std::same_as<result<std::uint64_t>>;
+        { v.set_msr(msr, value) } -> std::same_as<status>;
+    };
+
+/// Event delivery of one virtual processor.
+template <typename V>
+concept vcpu_events = requires(V& v, V const& c, event e, bool on, std::uint8_t priority) {
+    /// Puts an event into the delivery slot of the next entry, which must be free. `instruction_length` is of use to
+    /// software events only.
+    { v.inject(e) } -> std::same_as<void>;
+    { c.injection_pending() } -> std::same_as<bool>;
+    /// Takes back what waits in the slot: an invalid event if nothing does.
+    { v.withdraw_injection() } -> std::same_as<event>;
+    /// The event whose delivery the last exit interrupted, once; invalid if none.
+    { v.take_interrupted_event() } -> std::same_as<event>;
+    { c.interrupt_shadow() } -> std::same_as<bool>; // STI or MOV SS just executed
+    { v.set_interrupt_shadow(on) } -> std::same_as<void>;
+    { c.nmi_blocked() } -> std::same_as<bool>; // between an NMI and its IRET
+    { v.set_nmi_blocked(on) } -> std::same_as<void>;
+    { v.request_interrupt_window(on) } -> std::same_as<void>; // exit as soon as RFLAGS.IF and no shadow
+    { c.task_priority() } -> std::same_as<std::uint8_t>;      // CR8, 0-15
+    { v.set_task_priority(priority) } -> std::same_as<void>;
+};
+
+/// The handler that concepts are checked with: it serves every exit.
+struct leave_always {
+    constexpr auto on(auto const&) -> verdict { return verdict::leave; }
+};
+
+/// Something that serves exits: one `on` for each kind, found at compile time.
+template <typename Handler, typename Exit>
+concept serves = requires(Handler& handler, Exit const& exit) {
+    { handler.on(exit) } -> std::same_as<verdict>;
+};
+
+/// A hardware-virtualisation backend, seen through one host.
+///
+/// Life cycle: `processor.enable` on each logical processor; `vm.create`; `vcpu.create`; then for each stretch of
+/// running `attach`, any number of `enter`, `detach` (`attach` loads, `detach` stores the guest state that world
+/// switches leave in the processor: debug registers, TSC_AUX, XCR0). `enter` runs the guest until one exit, decodes it
+/// once, and calls `handler.on(exits::…)` directly; host interrupts have been taken when it does.
+template <typename B, typename Host>
+concept hardware_backend = vcpu_registers<typename B::vcpu> and vcpu_events<typename B::vcpu> and
+                           requires(Host& host, typename B::processor& processor, typename B::vm& vm,
+                                    typename B::vcpu& vcpu, typename B::vcpu const& constant,
+                                    vm_controls const& controls, leave_always& handler, std::uint64_t value) {
+                               typename B::nested_format; ///< the entry format of its nested page tables (hv/memory)
+                               { B::name } -> std::convertible_to<char const*>;
+                               {
+                                   processor.examine(host)
+                               } -> std::same_as<processor_report>; ///< looks, changes nothing that stays
+                               { processor.enable(host) } -> std::same_as<status>;
+                               { processor.disable(host) } -> std::same_as<void>;
+                               { vm.create(host, controls) } -> std::same_as<status>;
+                               { vm.destroy(host) } -> std::same_as<void>;
+                               { vcpu.create(host, vm) } -> std::same_as<status>;
+                               { vcpu.destroy(host) } -> std::same_as<void>;
+                               { vcpu.attach(host, processor) } -> std::same_as<void>;
+                               { vcpu.detach(host, processor) } -> std::same_as<void>;
+                               { B::enter(host, processor, vcpu, handler) } -> std::same_as<verdict>;
+                               {
+                                   constant.instruction_length()
+                               } -> std::same_as<std::uint8_t>; ///< of the last exit; 0: decode it yourself
+                               { vcpu.set_tsc_offset(value) } -> std::same_as<void>;
+                               {
+                                   vcpu.flush_translations()
+                               } -> std::same_as<void>; ///< before the next entry, all of this vCPU
+                               {
+                                   constant.dump(host)
+                               } -> std::same_as<void>; ///< the whole hardware state, in log lines
+                           };
+
+} // namespace hv

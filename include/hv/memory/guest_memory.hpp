@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+
+#include <concepts>
+#include <cstddef>
+
+namespace hv {
+
+/// Guest-physical memory as the host sees it. `at` answers a host pointer to the byte at `address`, good to the end of
+/// its 4 KiB page, or null where there is no memory or the wanted access is not allowed. It may have to allocate the
+/// page.
+template <typename M>
+concept guest_memory = requires(M& memory, gpa address, access wanted) {
+    { memory.at(address, wanted) } -> std::same_as<std::byte*>;
+};
+
+} // namespace hv

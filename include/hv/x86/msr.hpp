@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstdint>
+
+/// Model-specific registers by the names of the manuals. SDM Vol. 4, "Architectural MSRs"; APM Vol. 2, "MSR
+/// Cross-Reference".
+namespace hv::x86::msr {
+
+inline constexpr std::uint32_t ia32_tsc{0x10};
+inline constexpr std::uint32_t ia32_apic_base{0x1b};
+inline constexpr std::uint32_t ia32_feature_control{0x3a};
+inline constexpr std::uint32_t ia32_tsc_adjust{0x3b};
+inline constexpr std::uint32_t ia32_spec_ctrl{0x48};
+inline constexpr std::uint32_t ia32_pred_cmd{0x49};
+inline constexpr std::uint32_t ia32_bios_sign_id{0x8b};
+inline constexpr std::uint32_t ia32_mtrrcap{0xfe};
+inline constexpr std::uint32_t ia32_sysenter_cs{0x174};
+inline constexpr std::uint32_t ia32_sysenter_esp{0x175};
+inline constexpr std::uint32_t ia32_sysenter_eip{0x176};
+inline constexpr std::uint32_t ia32_mcg_cap{0x179};
+inline constexpr std::uint32_t ia32_mcg_status{0x17a};
+inline constexpr std::uint32_t ia32_mcg_ctl{0x17b};
+inline constexpr std::uint32_t ia32_misc_enable{0x1a0};
+inline constexpr std::uint32_t ia32_debugctl{0x1d9};
+inline constexpr std::uint32_t ia32_mtrr_physbase0{0x200};
+inline constexpr std::uint32_t ia32_mtrr_physmask7{0x20f};
+inline constexpr std::uint32_t ia32_mtrr_fix64k_00000{0x250};
+inline constexpr std::uint32_t ia32_mtrr_fix16k_80000{0x258};
+inline constexpr std::uint32_t ia32_mtrr_fix16k_a0000{0x259};
+inline constexpr std::uint32_t ia32_mtrr_fix4k_c0000{0x268};
+inline constexpr std::uint32_t ia32_mtrr_fix4k_f8000{0x26f};
+inline constexpr std::uint32_t ia32_pat{0x277};
+inline constexpr std::uint32_t ia32_mtrr_def_type{0x2ff};
+inline constexpr std::uint32_t ia32_tsc_deadline{0x6e0};
+inline constexpr std::uint32_t x2apic_first{0x800};
+inline constexpr std::uint32_t x2apic_last{0x8ff};
+inline constexpr std::uint32_t ia32_xss{0xda0};
+inline constexpr std::uint32_t ia32_efer{0xc0000080};
+inline constexpr std::uint32_t ia32_star{0xc0000081};
+inline constexpr std::uint32_t ia32_lstar{0xc0000082};
+inline constexpr std::uint32_t ia32_cstar{0xc0000083};
+inline constexpr std::uint32_t ia32_fmask{0xc0000084};
+inline constexpr std::uint32_t ia32_fs_base{0xc0000100};
+inline constexpr std::uint32_t ia32_gs_base{0xc0000101};
+inline constexpr std::uint32_t ia32_kernel_gs_base{0xc0000102};
+inline constexpr std::uint32_t ia32_tsc_aux{0xc0000103};
+inline constexpr std::uint32_t amd_syscfg{0xc0010010};
+inline constexpr std::uint32_t amd_hwcr{0xc0010015};
+inline constexpr std::uint32_t amd_vm_cr{0xc0010114};
+inline constexpr std::uint32_t amd_vm_hsave_pa{0xc0010117};
+inline constexpr std::uint32_t amd_de_cfg{0xc0011029};
+
+} // namespace hv::x86::msr
