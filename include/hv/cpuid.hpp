@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/status.hpp>
+#include <hv/x86/cpuid.hpp>
+#include <hv/x86/registers.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace hv {
+
+/// One line of a CPUID profile: of what the host says, the `allow` bits pass, then the `set` bits are added. Leaves
+/// that no line names read as zeros.
+struct cpuid_rule {
+    std::uint32_t function{};
+    std::uint32_t index{};
+    bool match_index{}; ///< the line is for this subleaf only
+    x86::cpuid_result allow{};
+    x86::cpuid_result set{};
+};
+
+/// One leaf as a guest sees it, in the shape of the reference interface's vcpu_cpuid_entry.
+struct cpuid_entry {
+    std::uint32_t function{};
+    std::uint32_t index{};
+    bool match_index{};
+    x86::cpuid_result values{};
+};
+
+/// The leaves of one virtual processor, sorted by function and index.
+class cpuid_table {
+  public:
+    static constexpr std::size_t capacity{48};
+
+    /// Replaces all leaves. Unsorted or repeated entries are the caller's mistake (invalid_argument), more than fit
+    /// too_big.
+    constexpr auto assign(std::span<cpuid_entry const> entries) -> status {
+        if (entries.size() > capacity)
+            return status::too_big;
+        for (std::size_t i{1}; i < entries.size(); ++i)
+            if (not before(entries[i - 1], entries[i]))
+                return status::invalid_argument;
+        for (std::size_t i{0}; i != entries.size(); ++i)
+            entries_[i] = entries[i];
+        count_ = entries.size();
+        return status::ok;
+    }
+
+    [[nodiscard]] constexpr auto entries() const -> std::span<cpuid_entry const> { return {entries_.data(), count_}; }
+
+    /// What CPUID answers; null for a leaf that does not exist and reads as zeros.
+    [[nodiscard]] constexpr auto find(std::uint32_t function, std::uint32_t index) const -> cpuid_entry const* {
+        std::size_t low{0};
+        std::size_t high{count_};
+        while (low < high) {
+            auto const middle = low + (high - low) / 2;
+            auto const& e = entries_[middle];
+            if (e.function == function and (not e.match_index or e.index == index))
+                return &e;
+            if (e.function < function or (e.function == function and e.index < index))
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return nullptr;
+    }
+
+    /// The values of a leaf, to be changed in place; null if it does not exist.
+    [[nodiscard]] constexpr auto find(std::uint32_t function, std::uint32_t index) -> cpuid_entry* {
+        return const_cast<cpuid_entry*>(static_cast<cpuid_table const*>(this)->find(function, index));
+    }
+
+  private:
+    [[nodiscard]] static constexpr auto before(cpuid_entry const& a, cpuid_entry const& b) -> bool {
+        if (a.function != b.function)
+            return a.function < b.function;
+        return a.match_index and b.match_index and a.index < b.index;
+    }
+
+    std::array<cpuid_entry, capacity> entries_{};
+    std::size_t count_{};
+};
+
+/// The profile a machine has if it names no other: what Debian and its like use and the library knows to be safe.
+/// Neither virtualisation nor performance counters nor anything that keeps state outside the world switch.
+struct default_cpuid_profile {
+    static constexpr auto rules = [] {
+        using namespace x86::cpuid_bits;
+        constexpr std::uint32_t all{0xffffffff};
+        constexpr std::uint32_t features_ecx{leaf1_ecx::sse3 | leaf1_ecx::pclmulqdq | leaf1_ecx::ssse3 |
+                                             leaf1_ecx::cmpxchg16b | leaf1_ecx::sse4_1 | leaf1_ecx::sse4_2 |
+                                             leaf1_ecx::movbe | leaf1_ecx::popcnt | leaf1_ecx::aes | leaf1_ecx::rdrand};
+        constexpr std::uint32_t features_edx{
+            leaf1_edx::fpu | leaf1_edx::vme | leaf1_edx::de | leaf1_edx::pse | leaf1_edx::tsc | leaf1_edx::msr |
+            leaf1_edx::pae | leaf1_edx::mce | leaf1_edx::cx8 | leaf1_edx::sep | leaf1_edx::mtrr | leaf1_edx::pge |
+            leaf1_edx::mca | leaf1_edx::cmov | leaf1_edx::pat | leaf1_edx::pse36 | leaf1_edx::clfsh | leaf1_edx::mmx |
+            leaf1_edx::fxsr | leaf1_edx::sse | leaf1_edx::sse2};
+        constexpr std::uint32_t structured_ebx{leaf7_ebx::fsgsbase | leaf7_ebx::smep | leaf7_ebx::erms |
+                                               leaf7_ebx::rdseed | leaf7_ebx::adx | leaf7_ebx::smap |
+                                               leaf7_ebx::clflushopt | leaf7_ebx::clwb | leaf7_ebx::sha};
+        constexpr std::uint32_t extended_ecx{extended1_ecx::lahf | extended1_ecx::alt_mov_cr8 | extended1_ecx::abm |
+                                             extended1_ecx::sse4a | extended1_ecx::misaligned_sse |
+                                             extended1_ecx::prefetch_3dnow};
+        constexpr std::uint32_t extended_edx{(features_edx & 0x0183f3ff) | extended1_edx::syscall | extended1_edx::nx |
+                                             extended1_edx::mmx_extensions | extended1_edx::page_1gib |
+                                             extended1_edx::rdtscp | extended1_edx::long_mode};
+        return std::array{
+            // clang-format off
+            cpuid_rule{.function = 0x0, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0xd}},
+            cpuid_rule{.function = 0x1, .allow = {.eax = all, .ebx = 0x0000ff00, .ecx = features_ecx, .edx = features_edx},
+                       .set = {.ecx = leaf1_ecx::hypervisor}},
+            cpuid_rule{.function = 0x7, .index = 0, .match_index = true,
+                       .allow = {.ebx = structured_ebx, .ecx = leaf7_ecx::umip, .edx = leaf7_edx::fsrm}},
+            cpuid_rule{.function = 0x40000000, .set = {.eax = 0x40000000, .ebx = 0x20207668, .ecx = 0x20207668, .edx = 0x20207668}},
+            cpuid_rule{.function = 0x80000000, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0x80000008}},
+            cpuid_rule{.function = 0x80000001, .allow = {.eax = all, .ecx = extended_ecx, .edx = extended_edx}},
+            cpuid_rule{.function = 0x80000002, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x80000003, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x80000004, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x80000005, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x80000006, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x80000007, .allow = {.edx = invariant_tsc}},
+            cpuid_rule{.function = 0x80000008, .allow = {.eax = 0xffff}},
+            // clang-format on
+        };
+    }();
+};
+
+/// Applies a profile to what this host's CPUID says, leaves clamped to those the host has.
+template <typename Profile, typename Host>
+[[nodiscard]] constexpr auto make_cpuid_table(Host& host) -> cpuid_table {
+    std::array<cpuid_entry, Profile::rules.size()> entries{};
+    static_assert(Profile::rules.size() <= cpuid_table::capacity, "a CPUID profile has more leaves than a table holds");
+    auto const highest = host.cpuid(0, 0).eax;
+    auto const highest_extended = host.cpuid(0x80000000, 0).eax;
+    for (std::size_t i{0}; i != entries.size(); ++i) {
+        auto const& rule = Profile::rules[i];
+        auto const host_has = rule.function < 0x40000000
+                                  ? rule.function <= highest
+                                  : rule.function >= 0x80000000 and rule.function <= highest_extended;
+        auto const from = host_has ? host.cpuid(rule.function, rule.index) : x86::cpuid_result{};
+        entries[i] = {.function = rule.function,
+                      .index = rule.index,
+                      .match_index = rule.match_index,
+                      .values = {(from.eax & rule.allow.eax) | rule.set.eax, (from.ebx & rule.allow.ebx) | rule.set.ebx,
+                                 (from.ecx & rule.allow.ecx) | rule.set.ecx,
+                                 (from.edx & rule.allow.edx) | rule.set.edx}};
+    }
+    cpuid_table table{};
+    if (table.assign(entries) != status::ok)
+        host.panic("a CPUID profile is not sorted by function and index");
+    return table;
+}
+
+} // namespace hv

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/exit.hpp>
+#include <hv/meta/tuple.hpp>
+
+#include <array>
+#include <cstddef>
+
+namespace hv::exits {
+
+/// Every kind of exit, in the order in which tables of them are kept and printed.
+using all = meta::types<io_port, cpuid, hlt, msr_read, msr_write, nested_page_fault, control_register, debug_register,
+                        exception, hypercall, undefined_instruction, xsetbv, cache_control, pause, monitor, mwait,
+                        tsc_read, rdpmc, interrupt_window, nmi_window, host_interrupt, machine_check, task_switch,
+                        triple_fault, entry_failed, isolation_broken, unknown>;
+
+template <typename Exit>
+inline constexpr std::size_t number_of = meta::index_in<Exit, all>;
+
+namespace detail {
+template <typename List>
+inline constexpr std::array<char const*, 0> names_of{};
+template <typename... Exits>
+inline constexpr std::array<char const*, sizeof...(Exits)> names_of<meta::types<Exits...>>{Exits::name...};
+} // namespace detail
+
+/// The printed names, by number.
+inline constexpr auto const& names = detail::names_of<all>;
+
+} // namespace hv::exits

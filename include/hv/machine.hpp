@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/cpuid.hpp>
+#include <hv/devices/device_set.hpp>
+#include <hv/handlers.hpp>
+#include <hv/msr.hpp>
+#include <hv/trace.hpp>
+
+#include <concepts>
+#include <cstdint>
+
+namespace hv {
+
+/// How a guest reads time from its TSC.
+enum class tsc_policy : std::uint8_t {
+    offset, ///< the host's counter plus a constant
+    scaled, ///< the host's counter, scaled by the processor: a guest keeps its frequency on another host
+    trapped ///< RDTSC exits and is computed from the host's clock: the same without hardware for it
+};
+
+/// When nested page tables are filled.
+enum class fill_policy : std::uint8_t {
+    at_map,  ///< when memory is given to the machine, with the largest leaves that fit
+    on_fault ///< when the guest first touches a page, with 4 KiB leaves
+};
+
+/// What a machine names, with the values it has if it does not. Derive from it and override:
+///
+///     struct my_machine : hv::default_machine {
+///         using backend = hv::svm;
+///         using devices = hv::device_set<hv::lapic, hv::ioapic, hv::uart_16550<hv::uart_config{.base = 0x3f8, .irq =
+///         4}>>;
+///     };
+struct default_machine {
+    // using backend = …; has no default: name hv::svm or hv::vmx.
+
+    /// The devices inside the hypervisor.
+    using devices = device_set<>;
+    /// The user's own exit handlers, asked in order before the built-in service.
+    using handlers = exit_chain<>;
+    /// Most virtual processors of one VM.
+    static constexpr unsigned max_vcpus{1};
+    /// Whether every device must have a saved form.
+    static constexpr bool save_restore{true};
+    /// Whether a VM ends when all its processors halt with interrupts off.
+    static constexpr bool halt_detection{true};
+    /// The leaves and features a guest sees; what no rule names reads as zeros.
+    using cpuid = default_cpuid_profile;
+    /// The MSRs a guest has beyond those of devices and backend; what no rule names raises #GP.
+    using msrs = default_msr_policy;
+    static constexpr tsc_policy tsc{tsc_policy::offset};
+    static constexpr fill_policy memory_fill{fill_policy::at_map};
+    /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. The only safe value where the processor does not intercept
+    /// XSETBV.
+    static constexpr bool hide_xsave{true};
+    /// PAUSE exits.
+    static constexpr bool intercept_pause{false};
+    /// Exceptions that exit and are given back, a bit each: #DB and #AC can loop inside the processor without end
+    /// (CVE-2015-8104, CVE-2015-5307).
+    static constexpr std::uint32_t intercepted_exceptions{1u << 1 | 1u << 17};
+    /// What VMCALL and VMMCALL do without a handler of the user's: raise #UD, or answer -1 in RAX.
+    static constexpr bool hypercalls{false};
+    /// no_trace, or trace_ring<N>.
+    using trace = no_trace;
+};
+
+namespace detail {
+
+template <typename Machine>
+concept names_backend = requires { typename Machine::backend; };
+
+/// Each check is a sentence. They stand in one class so that a machine fails before anything else is instantiated.
+template <typename Machine>
+struct machine_checks {
+    static_assert(names_backend<Machine>, "a machine names its backend: using backend = hv::svm; or hv::vmx");
+    static_assert(std::derived_from<Machine, default_machine>, "a machine derives from hv::default_machine");
+    static_assert(Machine::max_vcpus != 0, "a machine has at least one vCPU: max_vcpus must not be 0");
+    static_assert(Machine::max_vcpus <= 254, "max_vcpus is at most 254: APIC ids are 8 bits wide and FFh means all");
+    static_assert(not Machine::save_restore or Machine::devices::all_saveable,
+                  "save_restore is on, but a device of this machine has no saved form (hv::saveable)");
+    static_assert(Machine::devices::of_processor::size <= 1,
+                  "a machine has at most one device of processor scope, the local APIC");
+    static_assert(Machine::hide_xsave,
+                  "XSAVE for guests needs an XSETBV intercept that works; this version always hides it");
+    static_assert(Machine::tsc != tsc_policy::scaled,
+                  "tsc_policy::scaled needs processor support that no backend here has yet");
+    static constexpr bool ok{true};
+};
+
+} // namespace detail
+} // namespace hv
