@@ -72,41 +72,41 @@ class msr_store {
 
     /// False: there is no such register.
     [[nodiscard]] constexpr auto read(std::uint32_t index, std::uint64_t& value) const -> bool {
-        auto const place = find(index);
-        if (place.rule == nullptr)
+        auto const at = find(index);
+        if (at.rule == nullptr)
             return false;
-        value = values_[place.slot];
+        value = values_[at.slot];
         return true;
     }
 
     /// False: the processor raises #GP.
     [[nodiscard]] constexpr auto write(std::uint32_t index, std::uint64_t value) -> bool {
-        auto const place = find(index);
-        if (place.rule == nullptr)
+        auto const at = find(index);
+        if (at.rule == nullptr)
             return false;
-        switch (place.rule->on_write) {
+        switch (at.rule->on_write) {
         case msr_rule::writes::fault:
             return false;
         case msr_rule::writes::equal:
-            return value == values_[place.slot];
+            return value == values_[at.slot];
         case msr_rule::writes::ignored:
             return true;
         case msr_rule::writes::stored:
-            if ((value & ~place.rule->writable) != 0 or not valid(place.rule->check, index, value))
+            if ((value & ~at.rule->writable) != 0 or not valid(at.rule->check, index, value))
                 return false;
-            values_[place.slot] = value;
+            values_[at.slot] = value;
             return true;
         }
         return false;
     }
 
   private:
-    struct place {
+    struct location {
         msr_rule const* rule{};
         std::size_t slot{};
     };
 
-    [[nodiscard]] constexpr auto find(std::uint32_t index) const -> place {
+    [[nodiscard]] constexpr auto find(std::uint32_t index) const -> location {
         std::size_t slot{0};
         for (auto const& rule : Policy::rules) {
             if (index - rule.first < rule.count)

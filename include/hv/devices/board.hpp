@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/devices/device_set.hpp>
+#include <hv/meta/range_table.hpp>
+#include <hv/meta/tuple.hpp>
+#include <hv/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hv {
+
+/// The devices of one scope, alive: it finds the device that owns an address by comparisons with constants and calls it
+/// directly. Addresses that nobody owns read as all ones; their writes vanish.
+template <typename List>
+class board;
+
+template <typename... Devices>
+class board<meta::types<Devices...>> {
+    using tables = detail::address_tables<meta::types<Devices...>>;
+
+  public:
+    template <typename Device>
+    static constexpr bool has{meta::contains<Device, meta::types<Devices...>>};
+
+    template <typename Device>
+    [[nodiscard]] constexpr auto get() -> Device& {
+        static_assert(has<Device>, "this machine has no such device");
+        return meta::get<meta::index_of<Device, Devices...>>(devices_);
+    }
+
+    /// Calls `f(device)` for each device, in the order of the set.
+    template <typename Function>
+    constexpr void for_each(Function&& f) {
+        (f(meta::get<meta::index_of<Devices, Devices...>>(devices_)), ...);
+    }
+
+    template <typename Context>
+    constexpr void reset(Context& context) {
+        (meta::get<meta::index_of<Devices, Devices...>>(devices_).reset(context), ...);
+        timers_touched_ = true;
+    }
+
+    /// What an IN of 1, 2 or 4 bytes reads. `claimed` is cleared if no device owns any of the bytes.
+    template <typename Context>
+    [[nodiscard]] auto read_port(Context& context, std::uint16_t port, unsigned size, bool& claimed) -> std::uint32_t {
+        port_reader<Context> visitor{*this, context, port, size};
+        auto const found = meta::search<tables::ports>(port, visitor);
+        if (found == answer::whole)
+            return visitor.value;
+        if (size == 1) {
+            claimed = false;
+            return 0xff;
+        }
+        return read_port_bytes(context, port, size, claimed);
+    }
+
+    template <typename Context>
+    void write_port(Context& context, std::uint16_t port, unsigned size, std::uint32_t value, bool& claimed) {
+        port_writer<Context> visitor{*this, context, port, size, value};
+        auto const found = meta::search<tables::ports>(port, visitor);
+        if (found == answer::whole)
+            return;
+        if (size == 1) {
+            claimed = false;
+            return;
+        }
+        write_port_bytes(context, port, size, value, claimed);
+    }
+
+    /// A memory access of 1, 2, 4 or 8 bytes. False if no device owns all of it.
+    template <typename Context>
+    [[nodiscard]] auto read_mmio(Context& context, std::uint64_t address, unsigned size, std::uint64_t& value) -> bool {
+        mmio_reader<Context> visitor{*this, context, address, size};
+        if (meta::search<tables::mmio>(address, visitor) != answer::whole)
+            return false;
+        value = visitor.value;
+        return true;
+    }
+
+    template <typename Context>
+    [[nodiscard]] auto write_mmio(Context& context, std::uint64_t address, unsigned size, std::uint64_t value) -> bool {
+        mmio_writer<Context> visitor{*this, context, address, size, value};
+        return meta::search<tables::mmio>(address, visitor) == answer::whole;
+    }
+
+    /// How a device answers to an MSR access.
+    enum class msr_answer : std::uint8_t { not_mine, done, fault };
+
+    template <typename Context>
+    [[nodiscard]] auto read_msr(Context& context, std::uint32_t index, std::uint64_t& value) -> msr_answer {
+        msr_reader<Context> visitor{*this, context, index, value};
+        return meta::search<tables::msrs>(index, visitor);
+    }
+
+    template <typename Context>
+    [[nodiscard]] auto write_msr(Context& context, std::uint32_t index, std::uint64_t value) -> msr_answer {
+        msr_writer<Context> visitor{*this, context, index, value};
+        return meta::search<tables::msrs>(index, visitor);
+    }
+
+    /// The earliest deadline of all timers.
+    [[nodiscard]] constexpr auto deadline() const -> instant {
+        instant earliest{never};
+        (take_earlier<Devices>(earliest), ...);
+        return earliest;
+    }
+
+    /// Lets every timer that is due fire.
+    template <typename Context>
+    void expire(Context& context) {
+        (expire_one<Devices>(context), ...);
+        timers_touched_ = true;
+    }
+
+    /// Whether a device with a timer was accessed since the last call: its deadline may have moved.
+    [[nodiscard]] constexpr auto take_timers_touched() -> bool {
+        auto const touched = timers_touched_;
+        timers_touched_ = false;
+        return touched;
+    }
+
+  private:
+    enum class answer : std::uint8_t { nobody, part, whole };
+
+    template <std::size_t Owner>
+    [[nodiscard, gnu::always_inline]] constexpr auto touch() -> auto& {
+        auto& device = meta::get<Owner>(devices_);
+        if constexpr (timed_device<std::remove_reference_t<decltype(device)>>)
+            timers_touched_ = true;
+        return device;
+    }
+
+    template <typename Context>
+    struct port_reader {
+        board& self;
+        Context& context;
+        std::uint16_t port;
+        unsigned size;
+        std::uint32_t value{};
+
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> answer {
+            constexpr auto e = tables::ports[Entry];
+            if (size > e.attribute or port + size > e.end)
+                return answer::part;
+            value = self.template touch<e.owner>().read_port(context, port, size);
+            return answer::whole;
+        }
+        [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
+    };
+
+    template <typename Context>
+    struct port_writer {
+        board& self;
+        Context& context;
+        std::uint16_t port;
+        unsigned size;
+        std::uint32_t value;
+
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> answer {
+            constexpr auto e = tables::ports[Entry];
+            if (size > e.attribute or port + size > e.end)
+                return answer::part;
+            self.template touch<e.owner>().write_port(context, port, size, value);
+            return answer::whole;
+        }
+        [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
+    };
+
+    template <typename Context>
+    struct mmio_reader {
+        board& self;
+        Context& context;
+        std::uint64_t address;
+        unsigned size;
+        std::uint64_t value{};
+
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> answer {
+            constexpr auto e = tables::mmio[Entry];
+            if (e.end - address < size)
+                return answer::part;
+            value = self.template touch<e.owner>().read_mmio(context, address - e.first, size);
+            return answer::whole;
+        }
+        [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
+    };
+
+    template <typename Context>
+    struct mmio_writer {
+        board& self;
+        Context& context;
+        std::uint64_t address;
+        unsigned size;
+        std::uint64_t value;
+
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> answer {
+            constexpr auto e = tables::mmio[Entry];
+            if (e.end - address < size)
+                return answer::part;
+            self.template touch<e.owner>().write_mmio(context, address - e.first, size, value);
+            return answer::whole;
+        }
+        [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
+    };
+
+    template <typename Context>
+    struct msr_reader {
+        board& self;
+        Context& context;
+        std::uint32_t index;
+        std::uint64_t& value;
+
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> msr_answer {
+            auto const ok = self.template touch<tables::msrs[Entry].owner>().read_msr(context, index, value);
+            return ok ? msr_answer::done : msr_answer::fault;
+        }
+        [[gnu::always_inline]] auto miss() -> msr_answer { return msr_answer::not_mine; }
+    };
+
+    template <typename Context>
+    struct msr_writer {
+        board& self;
+        Context& context;
+        std::uint32_t index;
+        std::uint64_t value;
+
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> msr_answer {
+            auto const ok = self.template touch<tables::msrs[Entry].owner>().write_msr(context, index, value);
+            return ok ? msr_answer::done : msr_answer::fault;
+        }
+        [[gnu::always_inline]] auto miss() -> msr_answer { return msr_answer::not_mine; }
+    };
+
+    // The bus splits what no device takes in one piece; ports wrap at 64 Ki.
+    template <typename Context>
+    [[gnu::noinline, gnu::cold]] auto read_port_bytes(Context& context, std::uint16_t port, unsigned size,
+                                                      bool& claimed) -> std::uint32_t {
+        std::uint32_t value{0};
+        bool any{false};
+        for (unsigned i{0}; i != size; ++i) {
+            port_reader<Context> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1};
+            bool const whole{meta::search<tables::ports>(visitor.port, visitor) == answer::whole};
+            any = any or whole;
+            value |= (whole ? visitor.value & 0xff : 0xff) << (8 * i);
+        }
+        claimed = any;
+        return value;
+    }
+
+    template <typename Context>
+    [[gnu::noinline, gnu::cold]] void write_port_bytes(Context& context, std::uint16_t port, unsigned size,
+                                                       std::uint32_t value, bool& claimed) {
+        bool any{false};
+        for (unsigned i{0}; i != size; ++i) {
+            port_writer<Context> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1,
+                                         (value >> (8 * i)) & 0xff};
+            any = meta::search<tables::ports>(visitor.port, visitor) == answer::whole or any;
+        }
+        claimed = any;
+    }
+
+    template <typename Device>
+    constexpr void take_earlier(instant& earliest) const {
+        if constexpr (timed_device<Device>) {
+            auto const d = meta::get<meta::index_of<Device, Devices...>>(devices_).deadline();
+            if (d < earliest)
+                earliest = d;
+        }
+    }
+
+    template <typename Device, typename Context>
+    void expire_one(Context& context) {
+        if constexpr (timed_device<Device>) {
+            auto& device = meta::get<meta::index_of<Device, Devices...>>(devices_);
+            if (device.deadline() <= context.now())
+                device.expire(context);
+        }
+    }
+
+    meta::tuple<Devices...> devices_{};
+    bool timers_touched_{true};
+};
+
+} // namespace hv
