@@ -378,8 +378,19 @@ constexpr code_size modes[]{code_size::bits_16, code_size::bits_32, code_size::b
 
 using prefix_list = std::vector<std::uint8_t>;
 
-void put(bytes& code, prefix_list const& front) {
-    std::copy(front.begin(), front.end(), code.begin());
+/// Fifteen bytes, written front to back.
+struct writer {
+    bytes code{};
+    unsigned at{};
+
+    void put(unsigned byte) { code[at++] = static_cast<std::uint8_t>(byte); }
+};
+
+auto random_bytes(std::mt19937_64& random) -> bytes {
+    bytes code{};
+    for (auto& b : code)
+        b = static_cast<std::uint8_t>(random());
+    return code;
 }
 
 } // namespace
@@ -469,7 +480,7 @@ TEST_CASE("every operation has been seen by the comparison") {
                             w.put(0x0f);
                         w.put(opcode);
                     } else {
-                        for (unsigned const byte : {0xc4, 0xe2, 0x70, 0xf7})
+                        for (unsigned const byte : {0xc4u, 0xe2u, 0x70u, 0xf7u})
                             w.put(byte);
                     }
                     w.put(modrm);
