@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "decoder.hpp"
+
+#include <llvm/MC/MCAsmInfo.h>
+#include <llvm/MC/MCContext.h>
+#include <llvm/MC/MCDisassembler/MCDisassembler.h>
+#include <llvm/MC/MCInstPrinter.h>
+#include <llvm/MC/MCInstrAnalysis.h>
+#include <llvm/MC/MCInstrInfo.h>
+#include <llvm/MC/MCRegisterInfo.h>
+#include <llvm/MC/MCSubtargetInfo.h>
+#include <llvm/MC/MCTargetOptions.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Support/raw_ostream.h>
+
+#include <algorithm>
+#include <array>
+
+namespace verify {
+
+namespace {
+
+auto x86_target() -> llvm::Target const& {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86Disassembler();
+    std::string error;
+    auto const* target = llvm::TargetRegistry::lookupTarget("x86_64", error);
+    if (target == nullptr)
+        throw unusable{"this LLVM has no x86 back end: " + error};
+    return *target;
+}
+
+} // namespace
+
+struct decoder::machinery {
+    static constexpr char const* triple{"x86_64-unknown-none-elf"};
+
+    llvm::Target const& target{x86_target()};
+    llvm::MCTargetOptions options{};
+    std::unique_ptr<llvm::MCRegisterInfo> registers{target.createMCRegInfo(triple)};
+    std::unique_ptr<llvm::MCAsmInfo> assembler{target.createMCAsmInfo(*registers, triple, options)};
+    std::unique_ptr<llvm::MCInstrInfo> instructions{target.createMCInstrInfo()};
+    std::unique_ptr<llvm::MCSubtargetInfo> subtarget{target.createMCSubtargetInfo(triple, "", "")};
+    llvm::MCContext context{llvm::Triple{triple}, assembler.get(), registers.get(), subtarget.get()};
+    std::unique_ptr<llvm::MCDisassembler> disassembler{target.createMCDisassembler(*subtarget, context)};
+    std::unique_ptr<llvm::MCInstrAnalysis> analysis{target.createMCInstrAnalysis(instructions.get())};
+    std::unique_ptr<llvm::MCInstPrinter> printer{
+        target.createMCInstPrinter(llvm::Triple{triple}, 0, *assembler, *instructions, *registers)};
+
+    std::array<unsigned, 16> general{find_general()};
+
+    [[nodiscard]] auto find_general() const -> std::array<unsigned, 16> {
+        constexpr std::array<std::string_view, 16> names{"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
+                                                         "R8",  "R9",  "R10", "R11", "R12", "R13", "R14", "R15"};
+        std::array<unsigned, 16> made{};
+        for (unsigned r{1}; r < registers->getNumRegs(); ++r)
+            if (auto const n = std::ranges::find(names, std::string_view{registers->getName(r)}); n != names.end())
+                made.at(static_cast<std::size_t>(n - names.begin())) = r;
+        return made;
+    }
+    [[nodiscard]] auto description(instruction const& i) const -> llvm::MCInstrDesc const& {
+        return instructions->get(i.operands.getOpcode());
+    }
+};
+
+decoder::decoder(image const& file) : image_{file}, llvm_{std::make_unique<machinery>()} {
+    llvm_->printer->setPrintBranchImmAsAddress(true);
+    llvm_->printer->setPrintImmHex(true);
+}
+decoder::~decoder() = default;
+
+auto decoder::at(address a) -> instruction const& {
+    if (auto const i = decoded_.find(a); i != decoded_.end())
+        return i->second;
+    return decoded_.emplace(a, decode(a)).first->second;
+}
+
+auto decoder::decode(address a) const -> instruction {
+    instruction made{.at = a, .size = 1};
+    auto const bytes = image_.code_at(a);
+    std::uint64_t size{};
+    if (bytes.empty() or llvm_->disassembler->getInstruction(made.operands, size, {bytes.data(), bytes.size()}, a,
+                                                             llvm::nulls()) != llvm::MCDisassembler::Success)
+        return made;
+    made.size = static_cast<unsigned>(size);
+    made.opcode = std::string_view{llvm_->instructions->getName(made.operands.getOpcode())};
+    made.goes = flow_of(made);
+    if (made.goes == flow::call or made.goes == flow::jump or made.goes == flow::conditional_jump)
+        find_target(made);
+    return made;
+}
+
+auto decoder::flow_of(instruction const& i) const -> flow {
+    auto const is = [&](auto... names) { return ((i.opcode == names) or ...); };
+    auto const begins = [&](auto... names) { return (i.opcode.starts_with(names) or ...); };
+    if (is("VMRUN64", "VMRUN32", "VMLAUNCH", "VMRESUME"))
+        return flow::entry;
+    if (begins("LRET", "FARCALL", "FARJMP", "SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT", "INT", "UIRET", "RSM", "XBEGIN",
+               "XABORT", "ENCL", "SKINIT"))
+        return flow::far;
+    if (begins("IRET"))
+        return flow::interrupt_return;
+    if (is("TRAP") or begins("UD1"))
+        return flow::trap;
+    // 16-bit displacements, whose meaning depends on the vendor.
+    if (is("JMP_2", "JCC_2", "CALLpcrel16", "CALL16r", "CALL16m", "JMP16r", "JMP16m"))
+        return flow::nowhere;
+
+    auto const& analysis = *llvm_->analysis;
+    if (analysis.isReturn(i.operands))
+        return flow::back;
+    auto const& description = llvm_->description(i);
+    auto const direct = std::ranges::any_of(description.operands(),
+                                            [](auto const& o) { return o.OperandType == llvm::MCOI::OPERAND_PCREL; });
+    if (analysis.isCall(i.operands))
+        return direct ? flow::call : flow::indirect_call;
+    if (not analysis.isBranch(i.operands))
+        return flow::onward;
+    if (direct)
+        return description.isUnconditionalBranch() ? flow::jump : flow::conditional_jump;
+    if (auto const m = memory_operand(i); m and i.operands.getOperand(*m + 2).getReg() != 0)
+        return flow::table_jump;
+    return flow::indirect_jump;
+}
+
+void decoder::find_target(instruction& i) const {
+    auto const& references = image_.references();
+    if (auto const r = references.lower_bound(i.at); r != references.end() and r->first < i.next()) {
+        if (r->second.target) // relative to the field; the processor adds to the end of the instruction
+            i.target = *r->second.target + (i.next() - r->first);
+        else
+            i.outside = r->second.symbol;
+        return;
+    }
+    std::uint64_t target{};
+    if (llvm_->analysis->evaluateBranch(i.operands, i.at, i.size, target))
+        i.target = target;
+}
+
+auto decoder::text(instruction const& i) const -> std::string {
+    if (i.opcode.empty()) {
+        auto const bytes = image_.code_at(i.at);
+        return bytes.empty() ? "nothing" : "byte " + hexadecimal(bytes.front());
+    }
+    std::string made;
+    llvm::raw_string_ostream stream{made};
+    llvm_->printer->printInst(&i.operands, i.at, "", *llvm_->subtarget, stream);
+    std::ranges::replace(made, '\t', ' ');
+    return made.substr(std::min(made.find_first_not_of(' '), made.size()));
+}
+
+auto decoder::registers(instruction const& i) const -> std::vector<std::string_view> {
+    std::vector<std::string_view> names;
+    auto const add = [&](unsigned r) {
+        if (r != 0)
+            names.emplace_back(llvm_->registers->getName(r));
+    };
+    for (auto const& o : i.operands)
+        if (o.isReg())
+            add(o.getReg());
+    auto const& description = llvm_->description(i);
+    for (auto const r : description.implicit_uses())
+        add(r);
+    for (auto const r : description.implicit_defs())
+        add(r);
+    return names;
+}
+
+auto decoder::general_register(llvm::MCOperand const& o) const -> std::optional<unsigned> {
+    auto const i = o.isReg() ? std::ranges::find(llvm_->general, o.getReg()) : llvm_->general.end();
+    if (i == llvm_->general.end())
+        return {};
+    return static_cast<unsigned>(i - llvm_->general.begin());
+}
+
+auto decoder::writes_general_register(instruction const& i, unsigned number) const -> bool {
+    return llvm_->description(i).hasDefOfPhysReg(i.operands, llvm_->general.at(number), *llvm_->registers);
+}
+
+auto decoder::may_store(instruction const& i) const -> bool {
+    return llvm_->description(i).mayStore();
+}
+
+auto decoder::memory_operand(instruction const& i) const -> std::optional<unsigned> {
+    auto const& operands = llvm_->description(i).operands();
+    for (unsigned o{}; o + 4 < operands.size(); ++o)
+        if (operands[o].OperandType == llvm::MCOI::OPERAND_MEMORY and o + 4 < i.operands.getNumOperands() and
+            i.operands.getOperand(o).isReg() and i.operands.getOperand(o + 2).isReg())
+            return o;
+    return {};
+}
+
+auto decoder::named_address(instruction const& i) const -> std::optional<address> {
+    return llvm_->analysis->evaluateMemoryOperandAddress(i.operands, llvm_->subtarget.get(), i.at, i.size);
+}
+
+} // namespace verify

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "forbidden.hpp"
+
+#include "rules.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace verify {
+
+namespace {
+
+// State that only the FPU switch may touch, by instruction: those whose operands do not show it.
+constexpr std::array<std::string_view, 21> fpu_opcodes{
+    "FXSAVE", "FXRSTOR", "XSAVE",  "XRSTOR", "LDMXCSR", "STMXCSR", "VLDMXCSR", "VSTMXCSR", "MMX_EMMS", "FEMMS", "FSAVE",
+    "FRSTOR", "FLDENV",  "FSTENV", "FLDCW",  "FNSTCW",  "FNSTSW",  "FNINIT",   "FNCLEX",   "WAIT",     "VZERO"};
+
+// And by register: x87, MMX, SSE, AVX, AVX-512 and AMX.
+auto is_fpu_register(std::string_view name) -> bool {
+    constexpr std::array<std::string_view, 9> families{"XMM", "YMM", "ZMM", "TMM", "MM", "ST", "FP", "BND", "K"};
+    if (name == "MXCSR" or name == "FPCW" or name == "FPSW")
+        return true;
+    return std::ranges::any_of(families, [&](auto family) {
+        return name.starts_with(family) and name.size() > family.size() and
+               name.find_first_not_of("0123456789_K", family.size()) == name.npos;
+    });
+}
+
+auto touches_fpu(decoder const& decode, instruction const& i) -> bool {
+    return std::ranges::any_of(fpu_opcodes, [&](auto o) { return i.opcode.starts_with(o); }) or
+           std::ranges::any_of(decode.registers(i), is_fpu_register);
+}
+
+} // namespace
+
+auto why_forbidden(decoder const& decode, instruction const& i, permissions may) -> std::optional<std::string> {
+    switch (i.goes) {
+    case flow::nowhere:
+        return "undecodable byte";
+    case flow::indirect_call:
+        return "indirect call";
+    case flow::indirect_jump:
+        return "indirect jump";
+    case flow::table_jump:
+        return "indirect jump through a jump table";
+    case flow::far:
+        if (i.opcode == "INT") {
+            if (may.nmi_forward and i.operands.getOperand(0).getImm() == 2)
+                return {};
+            return "software interrupt";
+        }
+        if (i.opcode.starts_with("INT"))
+            return "software interrupt";
+        if (i.opcode.starts_with("SYS"))
+            return "system call";
+        return "far branch";
+    case flow::back:
+        if (i.opcode.starts_with("RETI"))
+            return "return that moves the caller's stack pointer";
+        break;
+    default:
+        break;
+    }
+    if (not may.fpu and touches_fpu(decode, i))
+        return "x87, MMX, SSE or AVX outside the FPU switch";
+    return {};
+}
+
+auto is_indirect_thunk(std::span<std::string const> names) -> bool {
+    return std::ranges::any_of(
+        names, [](auto const& name) { return matches("*indirect_thunk*", name) or matches("*llvm_retpoline*", name); });
+}
+
+} // namespace verify

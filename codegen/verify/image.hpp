@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace verify {
+
+using address = std::uint64_t;
+
+/// The file or the command line cannot be worked with. Its text is one line for the user.
+struct unusable : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// Code between two addresses that symbols give one name: a sized symbol, or the stretch from an unsized one to the
+/// next sized symbol.
+struct function {
+    address first{};
+    address end{};
+    std::string name{}; ///< demangled
+    bool sized{true};   ///< one symbol's code; otherwise a stretch with one routine or more
+
+    [[nodiscard]] auto contains(address a) const -> bool { return a >= first and a < end; }
+};
+
+/// What a relocation writes: the address of something in the file, or the name of something outside.
+struct reference {
+    std::optional<address> target{}; ///< symbol and addend
+    std::string symbol{};
+};
+
+/// A section that takes up memory. In a relocatable file sections get made-up addresses that do not overlap.
+struct section {
+    std::string name{};
+    address first{};
+    std::span<std::uint8_t const> bytes{};
+    bool executable{};
+    bool writable{};
+
+    [[nodiscard]] auto end() const -> address { return first + bytes.size(); }
+    [[nodiscard]] auto contains(address a) const -> bool { return a >= first and a < end(); }
+};
+
+/// An ELF64 x86-64 file: a linked image, an object or a kernel module, in one address space.
+class image {
+  public:
+    /// Throws `unusable` where the file is none of these or has no symbols.
+    explicit image(std::string const& path);
+
+    [[nodiscard]] auto relocatable() const -> bool { return relocatable_; }
+    [[nodiscard]] auto sections() const -> std::vector<section> const& { return sections_; }
+    [[nodiscard]] auto functions() const -> std::vector<function> const& { return functions_; }
+    [[nodiscard]] auto references() const -> std::map<address, reference> const& { return references_; }
+    /// Linker names and demangled names of the symbols in executable sections, by address.
+    [[nodiscard]] auto symbols() const -> std::map<address, std::vector<std::string>> const& { return symbols_; }
+    /// Names that the file uses and does not define.
+    [[nodiscard]] auto undefined() const -> std::vector<std::string> const& { return undefined_; }
+    /// What is wrong with the file as a whole, in sentences.
+    [[nodiscard]] auto faults() const -> std::vector<std::string> const& { return faults_; }
+
+    [[nodiscard]] auto function_at(address) const -> function const*;
+    /// Where the routine of this address begins: the function, or within an unsized one the nearest symbol.
+    [[nodiscard]] auto routine_at(address) const -> address;
+    [[nodiscard]] auto names_at(address) const -> std::span<std::string const>;
+    /// The code from an address to the end of its section; empty where there is none.
+    [[nodiscard]] auto code_at(address) const -> std::span<std::uint8_t const>;
+    /// The nearest symbol and the distance from it: `name+0x12`.
+    [[nodiscard]] auto describe(address) const -> std::string;
+
+  private:
+    friend class image_reader;
+
+    std::vector<std::uint8_t> file_{};
+    bool relocatable_{};
+    std::vector<section> sections_{};
+    std::vector<function> functions_{}; ///< by address; one that lies in another follows it
+    std::map<address, reference> references_{};
+    std::map<address, std::vector<std::string>> symbols_{};
+    std::vector<std::string> undefined_{};
+    std::vector<std::string> faults_{};
+};
+
+[[nodiscard]] auto hexadecimal(std::uint64_t) -> std::string;
+
+/// A symbol's name as the source has it.
+[[nodiscard]] auto readable(std::string const& linker_name) -> std::string;
+
+} // namespace verify

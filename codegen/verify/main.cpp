@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "image.hpp"
+#include "recursion.hpp"
+#include "report.hpp"
+#include "rules.hpp"
+#include "stack.hpp"
+#include "survey.hpp"
+#include "walk.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <iostream>
+
+/// hv-verify: proves of a linked image, an object or a kernel module that no indirect branch, and nothing else that
+/// design forbids, lies between a VM exit and the next entry.
+namespace {
+
+struct options {
+    std::string file{};
+    std::string rules{HV_VERIFY_FOLDER "/rules.txt"};
+    std::string cuts{HV_VERIFY_FOLDER "/cuts.txt"};
+    verify::wishes wanted{};
+    bool json{};
+};
+
+auto run(options const& o) -> int {
+    verify::image const file{o.file};
+    auto const named = verify::rules::read(o.rules);
+    auto const cuts = verify::read_cuts(o.cuts, std::filesystem::path{o.file}.filename().string());
+    verify::decoder decode{file};
+    auto const seen = verify::look_over(file, decode);
+    auto hot = verify::walk(file, decode, seen, named, cuts, o.wanted);
+    verify::find_recursion(file, decode, hot);
+    auto const stack = verify::follow_stack(file, decode, named, hot);
+    verify::findings const found{o.file, file, decode, hot, stack};
+    if (o.json)
+        verify::print_json(std::cout, found);
+    else
+        verify::print_text(std::cout, found);
+    return hot.violations.empty() ? 0 : 1;
+}
+
+} // namespace
+
+auto main(int argc, char** argv) -> int {
+    options o;
+    CLI::App app{"Proves that the path from a VM exit to the next entry holds no indirect branch.\n"
+                 "Exit status: 0 proven, 1 violations, 2 unusable file or command line.",
+                 "hv-verify"};
+    app.add_option("file", o.file, "linked image, object or kernel module")->required();
+    app.add_option("--rules", o.rules, "what names mean: lines of kind TAB pattern TAB reason")->capture_default_str();
+    app.add_option("--cuts", o.cuts, "calls that are not followed: lines of pattern TAB reason")->capture_default_str();
+    app.add_option("--root", o.wanted.extra_roots, "verify from this symbol too; `*` stands for any text");
+    app.add_flag("--idt", o.wanted.needs_interrupt_entries, "the file must have interrupt entries");
+    app.add_flag("--json", o.json, "print JSON, with the address ranges that were verified");
+    try {
+        app.parse(argc, argv);
+        return run(o);
+    } catch (CLI::Success const& e) {
+        return app.exit(e);
+    } catch (std::exception const& e) {
+        std::cerr << "hv-verify: " << e.what() << '\n';
+        return 2;
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "report.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <ostream>
+
+namespace verify {
+
+namespace {
+
+/// Sums over the verified instructions.
+struct totals {
+    std::set<address> routines{};
+    std::uint64_t bytes{};
+    std::vector<std::pair<address, address>> ranges{}; ///< first, and behind the last byte
+
+    explicit totals(findings const& f) {
+        for (auto const a : f.hot.instructions) {
+            auto const& i = f.decode.at(a);
+            routines.insert(f.file.routine_at(a));
+            bytes += i.size;
+            if (not ranges.empty() and ranges.back().second == a)
+                ranges.back().second = i.next();
+            else
+                ranges.emplace_back(a, i.next());
+        }
+    }
+};
+
+auto joined(std::vector<std::string> const& names) -> std::string {
+    std::string made;
+    for (auto const& n : names)
+        made += (made.empty() ? "" : " -> ") + n;
+    return made;
+}
+
+} // namespace
+
+void print_text(std::ostream& out, findings const& f) {
+    for (auto const& v : f.hot.violations) {
+        out << "violation: " << v.what;
+        if (v.at)
+            out << ", at " << f.file.describe(*v.at) << (v.text.empty() ? "" : ": " + v.text);
+        out << '\n';
+        if (not v.chain.empty())
+            out << "  by " << joined(v.chain) << '\n';
+    }
+    for (auto const& r : f.hot.roots)
+        out << "root: " << f.file.describe(r.at) << ", " << r.why << '\n';
+    for (auto const a : f.hot.leaves)
+        out << "leave: " << f.file.describe(a) << '\n';
+    std::size_t cuts{};
+    for (auto const& c : f.hot.cuts)
+        if (not c.calls.empty()) {
+            out << "cut: " << c.line.pattern << ", " << c.calls.size() << " calls not followed: " << c.line.reason
+                << '\n';
+            ++cuts;
+        }
+    totals const sum{f};
+    out << "stack: " << (f.stack.bytes ? std::to_string(*f.stack.bytes) + " bytes at most" : "unknown")
+        << (f.stack.deepest.empty() ? "" : ", " + f.stack.deepest) << '\n';
+    out << f.path << ": " << f.hot.roots.size() << " roots, " << sum.routines.size() << " functions, "
+        << f.hot.instructions.size() << " instructions, " << sum.bytes << " bytes, " << cuts << " cuts, "
+        << f.hot.violations.size() << " violations\n";
+}
+
+void print_json(std::ostream& out, findings const& f) {
+    using json = nlohmann::ordered_json;
+    totals const sum{f};
+    json made{{"file", f.path},
+              {"functions", json::array()},
+              {"instructions", f.hot.instructions.size()},
+              {"bytes", sum.bytes},
+              {"stack", f.stack.bytes ? json(*f.stack.bytes) : json()},
+              {"roots", json::array()},
+              {"leaves", json::array()},
+              {"cuts", json::array()},
+              {"violations", json::array()},
+              {"ranges", json::array()}};
+    for (auto const a : sum.routines)
+        made["functions"].push_back(f.file.describe(a));
+    for (auto const& r : f.hot.roots)
+        made["roots"].push_back({{"at", f.file.describe(r.at)}, {"why", r.why}});
+    for (auto const a : f.hot.leaves)
+        made["leaves"].push_back(f.file.describe(a));
+    for (auto const& c : f.hot.cuts) {
+        json calls = json::array();
+        for (auto const a : c.calls)
+            calls.push_back(f.file.describe(a));
+        made["cuts"].push_back({{"pattern", c.line.pattern}, {"reason", c.line.reason}, {"calls", calls}});
+    }
+    for (auto const& v : f.hot.violations)
+        made["violations"].push_back({{"what", v.what},
+                                      {"at", v.at ? json(f.file.describe(*v.at)) : json()},
+                                      {"instruction", v.text},
+                                      {"chain", v.chain}});
+    for (auto const& [first, end] : sum.ranges)
+        made["ranges"].push_back({first, end});
+    out << made.dump(2) << '\n';
+}
+
+} // namespace verify

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "walk.hpp"
+
+#include "address_taken.hpp"
+#include "forbidden.hpp"
+
+#include <algorithm>
+#include <deque>
+
+namespace verify {
+
+namespace {
+
+/// How the running function was entered, which decides where its return leads.
+enum class entered {
+    by_call, ///< by a call that the walk followed: back behind that call
+    before,  ///< before the walk began, by a caller of run: up to every caller in the image
+    by_interrupt,
+    by_request ///< --root: nobody asks what comes after
+};
+
+/// Walks over pairs of an instruction and the frame it runs in. A frame is named by where it was entered; a jump to
+/// another function keeps it, because that function's return is this one's.
+class walker {
+  public:
+    walker(image const& file, decoder& decode, survey const& seen, rules const& named, std::vector<rule> const& cuts)
+        : file_{file}, decode_{decode}, seen_{seen}, named_{named},
+          address_taken_{functions_with_address_taken(file, decode)} {
+        for (auto const& c : cuts)
+            out_.cuts.push_back({c, {}, exists(c)});
+    }
+
+    auto found(wishes const& wanted) -> closure {
+        for (auto const& what : file_.faults())
+            out_.violations.push_back({.what = what});
+        for (auto const a : seen_.stray_entries)
+            out_.violations.push_back({.what = "entry instruction in code that no symbol names", .at = a});
+        for (auto const& c : out_.cuts)
+            if (not c.exists)
+                out_.violations.push_back({.what = "cut matches nothing: " + c.line.pattern});
+        add_roots(wanted);
+        while (not work_.empty()) {
+            auto const n = work_.front();
+            work_.pop_front();
+            take(n);
+        }
+        for (auto const& [key, f] : frames_)
+            if (key.second == entered::by_call and not f.returns)
+                out_.never_return.insert(key.first);
+        return std::move(out_);
+    }
+
+  private:
+    using frame_key = std::pair<address, entered>;
+    struct frame {
+        std::set<std::pair<std::size_t, address>> callers{}; ///< node of the call, and where it continues
+        bool returns{};
+    };
+    struct node {
+        address at{};
+        frame_key in{};
+        std::size_t from{};
+    };
+    static constexpr std::size_t nowhere{~std::size_t{}};
+
+    [[nodiscard]] auto exists(rule const& r) const -> bool {
+        auto const match = [&](auto const& name) { return matches(r.pattern, name); };
+        return std::ranges::any_of(file_.symbols(),
+                                   [&](auto const& s) { return std::ranges::any_of(s.second, match); }) or
+               std::ranges::any_of(file_.undefined(), [&](auto const& n) { return match(n) or match(readable(n)); });
+    }
+
+    // Roots.
+
+    void add_root(address at, address label, std::string why, entered how) {
+        out_.roots.push_back({label, std::move(why)});
+        auto const* f = file_.function_at(at);
+        auto const begin = how == entered::before and f != nullptr ? f->first : at;
+        visit(at, {begin, how}, nowhere);
+    }
+
+    void add_entry(instruction const& i) {
+        auto const* f = file_.function_at(i.at);
+        if (f->contains(i.next()))
+            add_root(i.next(), i.at, "after " + decode_.text(i), entered::before);
+        else
+            violate(i, "continues past the end of its function", nowhere);
+    }
+
+    auto add_labels(std::string_view kind, entered how) -> bool {
+        bool any{};
+        for (auto const& [at, names] : file_.symbols())
+            if (named_.are(kind, names) and file_.function_at(at) != nullptr) {
+                add_root(at, at, std::string{kind}, how);
+                if (how == entered::by_interrupt)
+                    out_.interrupt_entries.insert(at);
+                any = true;
+            }
+        return any;
+    }
+
+    void add_roots(wishes const& wanted) {
+        for (auto const a : seen_.entries)
+            add_entry(decode_.at(a));
+        if (not add_labels(rules::vm_exit_entry, entered::before) and seen_.vmx)
+            out_.violations.push_back({.what = "VMLAUNCH or VMRESUME, but no symbol that HOST_RIP may name: no "
+                                               "vm_exit_entry rule matches"});
+        if (not add_labels(rules::interrupt_entry, entered::by_interrupt) and wanted.needs_interrupt_entries)
+            out_.violations.push_back({.what = "no interrupt_entry rule matches a symbol"});
+        for (auto const& pattern : wanted.extra_roots) {
+            bool any{};
+            for (auto const& [at, names] : file_.symbols())
+                if (file_.function_at(at) != nullptr and
+                    std::ranges::any_of(names, [&](auto const& n) { return matches(pattern, n); })) {
+                    add_root(at, at, "asked for", entered::by_request);
+                    out_.called.insert(at);
+                    any = true;
+                }
+            if (not any)
+                throw unusable{"no symbol matches --root " + pattern};
+        }
+        if (out_.roots.empty() and out_.violations.empty())
+            throw unusable{"nothing to verify: no VMRUN, VMLAUNCH or VMRESUME, and no --root"};
+    }
+
+    // Steps.
+
+    void visit(address at, frame_key in, std::size_t from) {
+        if (seen_nodes_.insert({at, in}).second) {
+            nodes_.push_back({at, in, from});
+            work_.push_back(nodes_.size() - 1);
+        }
+    }
+
+    void onward(instruction const& i, std::size_t n) {
+        if (file_.function_at(i.at)->contains(i.next()))
+            visit(i.next(), nodes_[n].in, n);
+        else
+            violate(i, "continues past the end of its function", n);
+    }
+
+    void take(std::size_t n) {
+        auto const& i = decode_.at(nodes_[n].at);
+        out_.instructions.insert(i.at);
+        auto const routine = file_.names_at(file_.routine_at(i.at));
+        permissions const may{.fpu = named_.are(rules::fpu_switch, routine),
+                              .nmi_forward = named_.are(rules::nmi_forward, routine)};
+        if (auto const why = why_forbidden(decode_, i, may))
+            violate(i, *why, n);
+
+        switch (i.goes) {
+        case flow::entry:
+            if (not seen_.entries.contains(i.at))
+                violate(i, "entry instruction inside another instruction", n);
+            break;
+        case flow::call:
+            call(i, n);
+            break;
+        case flow::conditional_jump:
+            jump(i, n);
+            onward(i, n);
+            break;
+        case flow::jump:
+            jump(i, n);
+            break;
+        case flow::back:
+            give_back(nodes_[n].in, i, n);
+            break;
+        case flow::interrupt_return:
+            if (nodes_[n].in.second != entered::by_interrupt)
+                violate(i, "interrupt return outside an interrupt entry", n);
+            break;
+        case flow::far:
+            if (may.nmi_forward)
+                onward(i, n);
+            break;
+        case flow::onward:
+        case flow::indirect_call:
+            onward(i, n);
+            break;
+        case flow::indirect_jump:
+        case flow::table_jump:
+        case flow::trap:
+        case flow::nowhere:
+            break;
+        }
+    }
+
+    void call(instruction const& i, std::size_t n) {
+        auto const* f = file_.function_at(i.at);
+        if (is_cut(i, n)) {
+            // A cut that nothing follows does not return: panic.
+            if (f->contains(i.next()))
+                visit(i.next(), nodes_[n].in, n);
+            return;
+        }
+        auto const to = destination(i, n);
+        if (not to) {
+            onward(i, n);
+            return;
+        }
+        if (file_.names_at(*to).empty())
+            violate(i, "call into the middle of " + file_.describe(*to), n);
+        connect(i, *to);
+        out_.called.insert(*to);
+        frame_key const callee{*to, entered::by_call};
+        auto& made = frames_[callee];
+        made.callers.insert({n, i.next()});
+        if (made.returns)
+            onward(i, n);
+        visit(*to, callee, n);
+    }
+
+    void jump(instruction const& i, std::size_t n) {
+        if (is_return_thunk(i) or is_cut(i, n)) {
+            give_back(nodes_[n].in, i, n);
+            return;
+        }
+        if (auto const to = destination(i, n)) {
+            if (file_.routine_at(*to) != file_.routine_at(i.at))
+                connect(i, *to);
+            visit(*to, nodes_[n].in, n);
+        }
+    }
+
+    void give_back(frame_key key, instruction const& i, std::size_t n) {
+        switch (key.second) {
+        case entered::by_call: {
+            auto& f = frames_[key];
+            if (f.returns)
+                return;
+            f.returns = true;
+            for (auto const& [call, next] : f.callers)
+                onward(decode_.at(nodes_[call].at), call);
+            return;
+        }
+        case entered::before:
+            return_to_callers(key.first, i, n);
+            return;
+        case entered::by_interrupt:
+            violate(i, "an interrupt entry ends in a return", n);
+            return;
+        case entered::by_request:
+            return;
+        }
+    }
+
+    /// The function of an entry instruction, or a caller of it, returns.
+    void return_to_callers(address f, instruction const& i, std::size_t n) {
+        if (not returned_.insert(f).second)
+            return;
+        if (named_.are(rules::leave, file_.names_at(f))) {
+            out_.leaves.insert(f);
+            out_.called.insert(f);
+            return;
+        }
+        auto const callers = seen_.callers.find(f);
+        if (callers == seen_.callers.end())
+            return violate(i, "returns to nobody: no leave symbol closes the path out of " + file_.describe(f), n);
+        if (address_taken_.contains(f))
+            violate(i, "returns to unknown callers: the address of " + file_.describe(f) + " is taken", n);
+        for (auto const& c : callers->second) {
+            auto const& from = decode_.at(c.at);
+            auto const g = file_.function_at(c.at)->first;
+            connect(from, f);
+            if (not c.call) {
+                return_to_callers(g, i, n);
+            } else if (file_.function_at(c.at)->contains(from.next())) {
+                out_.called.insert(f);
+                visit(from.next(), {g, entered::before}, n);
+            } else {
+                violate(from, "continues past the end of its function", n);
+            }
+        }
+    }
+
+    // Where calls and jumps lead.
+
+    [[nodiscard]] auto names_of_target(instruction const& i) const -> std::vector<std::string> {
+        if (i.target) {
+            auto const names = file_.names_at(*i.target);
+            return {names.begin(), names.end()};
+        }
+        return {i.outside, readable(i.outside)};
+    }
+
+    [[nodiscard]] auto is_return_thunk(instruction const& i) const -> bool {
+        return named_.are(rules::return_thunk, names_of_target(i));
+    }
+
+    auto is_cut(instruction const& i, std::size_t n) -> bool {
+        auto const names = names_of_target(i);
+        if (is_indirect_thunk(names))
+            return false;
+        for (auto& c : out_.cuts)
+            if (std::ranges::any_of(names, [&](auto const& name) { return matches(c.line.pattern, name); })) {
+                c.calls.insert(i.at);
+                if (named_.are(rules::exit_handler, names))
+                    violate(i, "cut hides a function that serves exits: " + c.line.pattern, n);
+                return true;
+            }
+        return false;
+    }
+
+    auto destination(instruction const& i, std::size_t n) -> std::optional<address> {
+        if (is_indirect_thunk(names_of_target(i))) {
+            violate(i, "retpoline: an indirect branch in disguise", n);
+            return {};
+        }
+        if (not i.target)
+            violate(i, "leaves the file: " + readable(i.outside), n);
+        else if (file_.function_at(*i.target) == nullptr)
+            violate(i, "leads into unknown code", n);
+        else
+            return i.target;
+        return {};
+    }
+
+    void connect(instruction const& i, address to) {
+        auto const [e, is_new] =
+            out_.edges[file_.routine_at(i.at)].insert({file_.routine_at(to), {i.at, i.goes == flow::call}});
+        if (not is_new and i.goes == flow::call)
+            e->second = {i.at, true};
+    }
+
+    // Reports.
+
+    void violate(instruction const& i, std::string what, std::size_t n) {
+        if (not reported_.insert({i.at, what}).second)
+            return;
+        out_.violations.push_back({std::move(what), i.at, decode_.text(i), chain(n)});
+    }
+
+    [[nodiscard]] auto chain(std::size_t n) const -> std::vector<std::string> {
+        std::vector<std::string> made;
+        for (; n != nowhere; n = nodes_[n].from)
+            if (auto name = file_.describe(file_.routine_at(nodes_[n].at)); made.empty() or made.back() != name)
+                made.push_back(std::move(name));
+        std::ranges::reverse(made);
+        return made;
+    }
+
+    image const& file_;
+    decoder& decode_;
+    survey const& seen_;
+    rules const& named_;
+    std::set<address> address_taken_;
+    closure out_{};
+    std::vector<node> nodes_{};
+    std::set<std::pair<address, frame_key>> seen_nodes_{};
+    std::map<frame_key, frame> frames_{};
+    std::deque<std::size_t> work_{};
+    std::set<address> returned_{};
+    std::set<std::pair<address, std::string>> reported_{};
+};
+
+} // namespace
+
+auto walk(image const& file, decoder& decode, survey const& seen, rules const& named, std::vector<rule> const& cuts,
+          wishes const& wanted) -> closure {
+    return walker{file, decode, seen, named, cuts}.found(wanted);
+}
+
+} // namespace verify
