@@ -41,7 +41,8 @@ struct memory_map {
 struct memory_layout {
     static constexpr std::uint64_t low_limit{3ull << 30};
     static constexpr std::uint64_t reserved_first{0xa0000};
-    static constexpr std::uint64_t tables_first{0xe0000}; ///< ACPI and MP tables: the BIOS area, which guests search
+    static constexpr std::uint64_t acpi_first{0xe0000}; ///< tables lie in the BIOS area, which guests search
+    static constexpr std::uint64_t mp_first{0xf0000};   ///< the part of it in which they look for MP tables
     static constexpr std::uint64_t reserved_end{one_mib};
 
     std::uint64_t size{};

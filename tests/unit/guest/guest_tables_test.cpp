@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <catch2/catch.hpp>
+
+#include <hv/guest/acpi.hpp>
+#include <hv/guest/mp_table.hpp>
+
+#include "guest/test_memory.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace {
+
+constexpr hv::guest::memory_layout layout{16ull << 20};
+constexpr unsigned xsdt{0}, fadt{1}, madt{2}, dsdt{3}, facs{4}, hpet{5};
+
+auto sum(test::sparse_memory& memory, std::uint64_t first, std::uint64_t count) -> unsigned {
+    unsigned total{};
+    for (std::uint64_t i{}; i != count; ++i)
+        total += memory.read<std::uint8_t>(first + i);
+    return total & 0xff;
+}
+
+auto signature(test::sparse_memory& memory, std::uint64_t at) -> std::string {
+    std::string result;
+    for (std::uint64_t i{}; i != 4; ++i)
+        result += static_cast<char>(memory.read<std::uint8_t>(at + i));
+    return result;
+}
+
+auto length(test::sparse_memory& memory, std::uint64_t at) {
+    return memory.read<std::uint32_t>(at + 4);
+}
+
+/// What a shell command prints, and its exit status.
+struct printed {
+    int status;
+    std::string text;
+};
+auto run(std::string const& command) -> printed {
+    printed result{-1, {}};
+    if (auto* const pipe = ::popen((command + " 2>&1").c_str(), "r")) {
+        std::array<char, 512> line{};
+        while (std::fgets(line.data(), line.size(), pipe) != nullptr)
+            result.text += line.data();
+        result.status = ::pclose(pipe);
+    }
+    return result;
+}
+
+} // namespace
+
+TEST_CASE("an operating system finds every ACPI table from the root pointer with good checksums") {
+    test::sparse_memory memory{layout};
+    auto const written = hv::guest::acpi::write(memory, {.processors = 3});
+    REQUIRE(written);
+    auto const root = written.value.rsdp;
+    CHECK(root == 0xe0000);
+    CHECK(signature(memory, root) == "RSD ");
+    CHECK(memory.read<std::uint8_t>(root + 15) == 2);
+    CHECK(memory.read<std::uint32_t>(root + 20) == 36);
+    CHECK(sum(memory, root, 20) == 0);
+    CHECK(sum(memory, root, 36) == 0);
+
+    auto const list = memory.read<std::uint64_t>(root + 24);
+    CHECK(list == written.value.each[xsdt]);
+    CHECK(signature(memory, list) == "XSDT");
+    CHECK(sum(memory, list, length(memory, list)) == 0);
+    std::string found;
+    for (std::uint64_t at{list + 36}; at != list + length(memory, list); at += 8) {
+        auto const table = memory.read<std::uint64_t>(at);
+        CHECK(table < written.value.end);
+        CHECK(sum(memory, table, length(memory, table)) == 0);
+        found += signature(memory, table) + ' ';
+    }
+    CHECK(found == "FACP APIC HPET ");
+}
+
+TEST_CASE("the fixed description table names the board's ports") {
+    test::sparse_memory memory{layout};
+    auto const written = hv::guest::acpi::write(memory, {});
+    REQUIRE(written);
+    auto const t = written.value.each[fadt];
+    CHECK(length(memory, t) == 268);
+    CHECK(memory.read<std::uint8_t>(t + 8) == 5);
+    CHECK(memory.read<std::uint32_t>(t + 36) == written.value.each[facs]);
+    CHECK(memory.read<std::uint32_t>(t + 40) == written.value.each[dsdt]);
+    CHECK(memory.read<std::uint16_t>(t + 46) == 9);
+    CHECK(memory.read<std::uint32_t>(t + 48) == 0); // no SMI command port: ACPI mode is on
+    CHECK(memory.read<std::uint32_t>(t + 56) == 0x600);
+    CHECK(memory.read<std::uint32_t>(t + 64) == 0x604);
+    CHECK(memory.read<std::uint32_t>(t + 76) == 0x608);
+    CHECK(memory.read<std::uint32_t>(t + 88) == 0x04000204); // lengths 4, 2, 0, 4
+    CHECK(memory.read<std::uint8_t>(t + 108) == 0x32);
+    CHECK(memory.read<std::uint16_t>(t + 109) == 7);
+    CHECK(memory.read<std::uint32_t>(t + 112) == 0x575);
+    CHECK(memory.read<std::uint32_t>(t + 116) == 0x01000801);
+    CHECK(memory.read<std::uint64_t>(t + 120) == 0xcf9);
+    CHECK(memory.read<std::uint8_t>(t + 128) == 6);
+    CHECK(memory.read<std::uint64_t>(t + 140) == written.value.each[dsdt]);
+    CHECK(memory.read<std::uint64_t>(t + 152) == 0x600);
+    CHECK(memory.read<std::uint64_t>(t + 176) == 0x604);
+    CHECK(memory.read<std::uint64_t>(t + 212) == 0x608);
+    auto const control = written.value.each[facs];
+    CHECK(control % 64 == 0);
+    CHECK(signature(memory, control) == "FACS");
+    CHECK(length(memory, control) == 64);
+}
+
+TEST_CASE("the interrupt table has every processor and both overrides") {
+    test::sparse_memory memory{layout};
+    auto const written = hv::guest::acpi::write(memory, {.processors = 4});
+    REQUIRE(written);
+    auto const t = written.value.each[madt];
+    CHECK(memory.read<std::uint32_t>(t + 36) == 0xfee00000);
+    CHECK(memory.read<std::uint32_t>(t + 40) == 1);
+    for (std::uint32_t i{}; i != 4; ++i)
+        CHECK(memory.read<std::uint64_t>(t + 44 + 8 * i) == (0x0000000100000800 | i << 16 | i << 24));
+    auto at = t + 44 + 8 * 4;
+    CHECK(memory.read<std::uint64_t>(at) == 0xfec0000000000c01);
+    CHECK(memory.read<std::uint64_t>(at + 12) == 0x0000000200000a02);
+    CHECK(memory.read<std::uint64_t>(at + 22) == 0x0000000909000a02);
+    CHECK(memory.read<std::uint16_t>(at + 30) == 0xd);
+    CHECK((memory.read<std::uint64_t>(at + 32) & 0xffffffffffff) == 0x010000ff0604);
+    CHECK(at + 38 == t + length(memory, t));
+}
+
+TEST_CASE("a device that the board lacks is in no table") {
+    test::sparse_memory memory{layout};
+    auto const written = hv::guest::acpi::write(memory, {.io_apic = 0,
+                                                         .pic_8259 = false,
+                                                         .keyboard_controller = false,
+                                                         .rtc = false,
+                                                         .hpet = 0,
+                                                         .pm1_event = 0,
+                                                         .pm1_control = 0,
+                                                         .pm_timer = 0,
+                                                         .reset_port = 0,
+                                                         .uart = 0});
+    REQUIRE(written);
+    CHECK(written.value.each[hpet] == 0);
+    CHECK(length(memory, written.value.each[xsdt]) == 36 + 16);
+    CHECK(length(memory, written.value.each[madt]) == 44 + 8 + 6);
+    CHECK(memory.read<std::uint32_t>(written.value.each[madt] + 40) == 0);
+    CHECK(length(memory, written.value.each[dsdt]) == 36 + 6);
+    auto const t = written.value.each[fadt];
+    CHECK(memory.read<std::uint32_t>(t + 36) == 0);
+    CHECK(memory.read<std::uint32_t>(t + 88) == 0);
+    CHECK(memory.read<std::uint16_t>(t + 109) == 0x25);
+    CHECK(memory.read<std::uint32_t>(t + 112) == 0x75);
+}
+
+TEST_CASE("the tables of the largest board fit, and one more processor is refused") {
+    test::sparse_memory memory{layout};
+    auto const acpi = hv::guest::acpi::write(memory, {.processors = 255});
+    REQUIRE(acpi);
+    CHECK(acpi.value.end <= 0xf0000);
+    REQUIRE(hv::guest::mp::write(memory, {.processors = 255}));
+    CHECK(sum(memory, acpi.value.each[madt], length(memory, acpi.value.each[madt])) == 0);
+    for (std::uint32_t const count : {0u, 256u}) {
+        CHECK(hv::guest::acpi::write(memory, {.processors = count}).error == hv::status::too_big);
+        CHECK(hv::guest::mp::write(memory, {.processors = count}).error == hv::status::too_big);
+    }
+    memory.refused_page = 0xe0000 + 40;
+    CHECK(hv::guest::acpi::write(memory, {}).error == hv::status::bad_address);
+    memory.refused_page = 0xf0000;
+    CHECK(hv::guest::mp::write(memory, {}).error == hv::status::bad_address);
+}
+
+TEST_CASE("the MP table lists processors, the bus, the I/O APIC and where interrupts go") {
+    test::sparse_memory memory{layout};
+    auto const pointer = hv::guest::mp::write(memory, {.processors = 2});
+    REQUIRE(pointer);
+    CHECK(pointer.value == 0xf0000);
+    CHECK(signature(memory, pointer.value) == "_MP_");
+    CHECK(sum(memory, pointer.value, 16) == 0);
+    auto const t = std::uint64_t{memory.read<std::uint32_t>(pointer.value + 4)};
+    CHECK(signature(memory, t) == "PCMP");
+    auto const size = memory.read<std::uint16_t>(t + 4);
+    CHECK(sum(memory, t, size) == 0);
+    CHECK(memory.read<std::uint32_t>(t + 36) == 0xfee00000);
+    unsigned counts[5]{};
+    unsigned entries{};
+    std::uint64_t at{t + 44};
+    for (; at < t + size; ++entries) {
+        auto const type = memory.read<std::uint8_t>(at);
+        REQUIRE(type < 5);
+        ++counts[type];
+        if (type == 3)
+            CHECK(memory.read<std::uint8_t>(at + 7) ==
+                  (memory.read<std::uint8_t>(at + 5) == 0 ? 2 : memory.read<std::uint8_t>(at + 5)));
+        at += type == 0 ? 20 : 8;
+    }
+    CHECK(at == t + size);
+    CHECK(entries == memory.read<std::uint16_t>(t + 34));
+    CHECK(counts[0] == 2);
+    CHECK(counts[1] == 1);
+    CHECK(counts[2] == 1);
+    CHECK(counts[3] == 15);
+    CHECK(counts[4] == 2);
+}
+
+TEST_CASE("iasl disassembles every ACPI table and compiles it again without a remark") {
+    if (run("command -v iasl").status != 0) {
+        WARN("skipped: iasl (Debian package acpica-tools) is not installed");
+        return;
+    }
+    auto const board =
+        GENERATE(hv::guest::board{.processors = 4},
+                 hv::guest::board{.rtc = false, .pm_timer_32_bits = false, .uart = 0x2f8, .uart_line = 3},
+                 hv::guest::board{.io_apic = 0, .rtc = false, .hpet = 0, .uart = 0});
+    test::sparse_memory memory{layout};
+    auto const written = hv::guest::acpi::write(memory, board);
+    REQUIRE(written);
+    auto folder = (std::filesystem::temp_directory_path() / "hv_acpi_XXXXXX").string();
+    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    for (auto const table : written.value.each) {
+        if (table == 0)
+            continue;
+        auto const name = signature(memory, table);
+        std::ofstream file{folder + '/' + name + ".aml", std::ios::binary};
+        for (std::uint64_t i{}; i != length(memory, table); ++i)
+            file.put(static_cast<char>(memory.read<std::uint8_t>(table + i)));
+        file.close();
+        auto const apart = run("cd " + folder + " && iasl -d " + name + ".aml");
+        INFO(apart.text);
+        CHECK(apart.status == 0);
+        CHECK(apart.text.find("rror") == std::string::npos);
+        CHECK(apart.text.find("arning") == std::string::npos);
+        std::ifstream source{folder + '/' + name + ".dsl"};
+        std::string const text{std::istreambuf_iterator<char>{source}, {}};
+        CHECK(text.find("Incorrect") == std::string::npos);
+        CHECK(text.find("Invalid") == std::string::npos);
+        if (name == "FACS")
+            continue;
+        auto const again = run("cd " + folder + " && iasl -vw 2089 -p again " + name + ".dsl");
+        INFO(text << again.text);
+        CHECK(again.status == 0);
+        CHECK((again.text.find("0 Errors, 0 Warnings, 0 Remarks") != std::string::npos or
+               again.text.find("Table Input") != std::string::npos));
+        CHECK(std::filesystem::file_size(folder + "/again.aml") == length(memory, table));
+    }
+    std::filesystem::remove_all(folder);
+}
