@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/backends/backend.hpp>
+#include <hv/backends/svm/decode.hpp>
+#include <hv/backends/svm/processor.hpp>
+#include <hv/backends/svm/vcpu.hpp>
+#include <hv/backends/svm/vm.hpp>
+#include <hv/backends/svm/world_switch.hpp>
+#include <hv/exit.hpp>
+
+namespace hv {
+
+struct npt_format;
+
+/// AMD's virtualisation, over any means of executing VMRUN: the instruction, or a model of it in tests.
+///
+/// What a guest may change and VMRUN, VMLOAD and VMSAVE do not exchange: DR0-3 and TSC_AUX move at attach and detach,
+/// XCR0 at each entry (unless XSAVE is hidden), PKRU and the user half of CET stay out of reach because CR4.PKE and
+/// CR4.CET do. XSS, SPEC_CTRL, DEBUGCTL and every other MSR stay the host's: writes exit, and no machine can ask for
+/// them as direct MSRs.
+template <typename WorldSwitch>
+struct basic_svm {
+    static constexpr char const* name{"svm"};
+    using nested_format = npt_format;
+    using processor = backends::svm::processor;
+    using vm = backends::svm::vm;
+    using vcpu = backends::svm::vcpu<WorldSwitch>;
+
+    template <typename Host, typename Handler>
+    [[nodiscard]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler) -> verdict {
+        cpu.run(host, on);
+        return backends::svm::decode(host, cpu, handler);
+    }
+};
+
+/// The backend for AMD processors, and for QEMU's TCG and Bochs's ryzen.
+struct svm : basic_svm<backends::svm::world_switch> {};
+
+} // namespace hv

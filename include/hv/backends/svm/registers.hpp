@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/backends/svm/controls.hpp>
+#include <hv/backends/svm/segment.hpp>
+#include <hv/backends/svm/vmcb.hpp>
+#include <hv/status.hpp>
+#include <hv/x86/control_registers.hpp>
+#include <hv/x86/msr.hpp>
+#include <hv/x86/registers.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace hv::backends::svm {
+
+/// The registers of a guest, in the VMCB and beside it. Getters answer what the guest sees. Setters keep the VMCB such
+/// that VMRUN accepts it and flush the translations that a change of paging makes void.
+class registers {
+  public:
+    [[nodiscard]] auto gpr(x86::gpr name) const -> std::uint64_t {
+        if (name == x86::gpr::rax)
+            return vmcb_->save.rax;
+        return name == x86::gpr::rsp ? vmcb_->save.rsp : gprs_[static_cast<unsigned>(name) % x86::gpr_count];
+    }
+    void set_gpr(x86::gpr name, std::uint64_t value) {
+        if (name == x86::gpr::rax)
+            vmcb_->save.rax = value;
+        else if (name == x86::gpr::rsp)
+            vmcb_->save.rsp = value;
+        else
+            gprs_[static_cast<unsigned>(name) % x86::gpr_count] = value;
+    }
+    [[nodiscard]] auto rip() const -> std::uint64_t { return vmcb_->save.rip; }
+    void set_rip(std::uint64_t value) {
+        if (value != vmcb_->save.rip)
+            vmcb_->control.interrupt_shadow &= ~std::uint64_t{1};
+        vmcb_->save.rip = value;
+    }
+    [[nodiscard]] auto rflags() const -> std::uint64_t { return vmcb_->save.rflags; }
+    void set_rflags(std::uint64_t value) { vmcb_->save.rflags = value | x86::rflags::fixed_one; }
+
+    [[nodiscard]] auto cr0() const -> std::uint64_t { return vmcb_->save.cr0 | cr0_cache_bits_; }
+    /// CD and NW stay off in the processor: caching is the host's business, and NW without CD would not enter. While
+    /// the guest set one of them, its reads of CR0 exit so that it sees them. EFER.LMA follows.
+    void set_cr0(std::uint64_t value) {
+        cr0_cache_bits_ = value & (x86::cr0::cd | x86::cr0::nw);
+        auto const real = (value & x86::cr0::defined & ~cr0_cache_bits_) | x86::cr0::et;
+        auto const changed = real ^ vmcb_->save.cr0;
+        vmcb_->write(vmcb_->save.cr0, real);
+        auto const cr = (vmcb_->control.intercept_cr & ~cr0_read) | (cr0_cache_bits_ != 0 ? cr0_read : 0);
+        vmcb_->write(vmcb_->control.intercept_cr, cr);
+        if ((changed & (x86::cr0::pg | x86::cr0::wp | x86::cr0::pe)) != 0)
+            flush_ = true;
+        set_efer(efer());
+    }
+    [[nodiscard]] auto cr2() const -> std::uint64_t { return vmcb_->save.cr2; }
+    void set_cr2(std::uint64_t value) { vmcb_->write(vmcb_->save.cr2, value); }
+    [[nodiscard]] auto cr3() const -> std::uint64_t { return vmcb_->save.cr3; }
+    void set_cr3(std::uint64_t value) {
+        vmcb_->write(vmcb_->save.cr3, value);
+        flush_ = true;
+    }
+    [[nodiscard]] auto cr4() const -> std::uint64_t { return vmcb_->save.cr4; }
+    /// Bits whose state this backend does not switch never reach the processor: VMXE and SMXE, PKE (PKRU), CET (its
+    /// user half), and OSXSAVE where the machine hides XSAVE. The handler refuses them before; this is the second lock.
+    void set_cr4(std::uint64_t value) {
+        auto const real = value & ~(cr4_never | (xsave_ ? 0 : x86::cr4::osxsave));
+        if ((real ^ vmcb_->save.cr4) != 0)
+            flush_ = true;
+        vmcb_->write(vmcb_->save.cr4, real);
+    }
+    [[nodiscard]] auto efer() const -> std::uint64_t { return vmcb_->save.efer & ~x86::efer::svme; }
+    /// SVME must be set in a guest and is hidden from it. LMA is LME and CR0.PG, as in the processor.
+    void set_efer(std::uint64_t value) {
+        auto real = (value & ~x86::efer::lma) | x86::efer::svme;
+        if ((real & x86::efer::lme) != 0 and (vmcb_->save.cr0 & x86::cr0::pg) != 0)
+            real |= x86::efer::lma;
+        if (real == vmcb_->save.efer)
+            return;
+        vmcb_->write(vmcb_->save.efer, real);
+        flush_ = true;
+    }
+
+    [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
+        auto const& save = vmcb_->save;
+        switch (name) {
+        case x86::segment_name::es:
+            return from_vmcb(save.es);
+        case x86::segment_name::cs:
+            return from_vmcb(save.cs);
+        case x86::segment_name::ss: {
+            auto s = from_vmcb(save.ss); // the processor keeps CPL apart; everywhere else it is SS.DPL
+            s.access = (s.access & ~x86::segment_access::dpl) | std::uint32_t{save.cpl}
+                                                                    << x86::segment_access::dpl_shift;
+            return s;
+        }
+        case x86::segment_name::ds:
+            return from_vmcb(save.ds);
+        case x86::segment_name::fs:
+            return from_vmcb(save.fs);
+        case x86::segment_name::gs:
+            return from_vmcb(save.gs);
+        case x86::segment_name::ldtr:
+            return from_vmcb(save.ldtr);
+        case x86::segment_name::tr:
+            return from_vmcb(save.tr);
+        }
+        return {};
+    }
+    void set_segment(x86::segment_name name, x86::segment const& value) {
+        auto& save = vmcb_->save;
+        auto const s = to_vmcb(value);
+        switch (name) {
+        case x86::segment_name::es:
+            return vmcb_->write(save.es, s);
+        case x86::segment_name::cs:
+            return vmcb_->write(save.cs, s);
+        case x86::segment_name::ss:
+            vmcb_->write(save.cpl, static_cast<std::uint8_t>((value.access & x86::segment_access::dpl) >>
+                                                             x86::segment_access::dpl_shift));
+            return vmcb_->write(save.ss, s);
+        case x86::segment_name::ds:
+            return vmcb_->write(save.ds, s);
+        case x86::segment_name::fs:
+            save.fs = s;
+            return;
+        case x86::segment_name::gs:
+            save.gs = s;
+            return;
+        case x86::segment_name::ldtr:
+            save.ldtr = s;
+            return;
+        case x86::segment_name::tr:
+            save.tr = s;
+            return;
+        }
+    }
+    [[nodiscard]] auto gdtr() const -> x86::descriptor_table { return table(vmcb_->save.gdtr); }
+    void set_gdtr(x86::descriptor_table const& t) { vmcb_->write(vmcb_->save.gdtr, {0, 0, t.limit, t.base}); }
+    [[nodiscard]] auto idtr() const -> x86::descriptor_table { return table(vmcb_->save.idtr); }
+    void set_idtr(x86::descriptor_table const& t) { vmcb_->write(vmcb_->save.idtr, {0, 0, t.limit, t.base}); }
+    [[nodiscard]] auto cpl() const -> std::uint8_t { return vmcb_->save.cpl; }
+
+    [[nodiscard]] auto msr(std::uint32_t index) const -> result<std::uint64_t> {
+        auto const& save = vmcb_->save;
+        switch (index) {
+        case x86::msr::ia32_sysenter_cs:
+            return save.sysenter_cs;
+        case x86::msr::ia32_sysenter_esp:
+            return save.sysenter_esp;
+        case x86::msr::ia32_sysenter_eip:
+            return save.sysenter_eip;
+        case x86::msr::ia32_pat:
+            return std::uint64_t{save.g_pat};
+        case x86::msr::ia32_star:
+            return save.star;
+        case x86::msr::ia32_lstar:
+            return save.lstar;
+        case x86::msr::ia32_cstar:
+            return save.cstar;
+        case x86::msr::ia32_fmask:
+            return save.sfmask;
+        case x86::msr::ia32_fs_base:
+            return save.fs.base;
+        case x86::msr::ia32_gs_base:
+            return save.gs.base;
+        case x86::msr::ia32_kernel_gs_base:
+            return save.kernel_gs_base;
+        case x86::msr::ia32_tsc_aux:
+            return tsc_aux_;
+        default:
+            return status::invalid_argument;
+        }
+    }
+    [[nodiscard]] auto set_msr(std::uint32_t index, std::uint64_t value) -> status {
+        auto& save = vmcb_->save;
+        switch (index) {
+        case x86::msr::ia32_sysenter_cs:
+            save.sysenter_cs = value;
+            return status::ok;
+        case x86::msr::ia32_sysenter_esp:
+            save.sysenter_esp = value;
+            return status::ok;
+        case x86::msr::ia32_sysenter_eip:
+            save.sysenter_eip = value;
+            return status::ok;
+        case x86::msr::ia32_pat:
+            vmcb_->write(save.g_pat, value);
+            return status::ok;
+        case x86::msr::ia32_star:
+            save.star = value;
+            return status::ok;
+        case x86::msr::ia32_lstar:
+            save.lstar = value;
+            return status::ok;
+        case x86::msr::ia32_cstar:
+            save.cstar = value;
+            return status::ok;
+        case x86::msr::ia32_fmask:
+            save.sfmask = value;
+            return status::ok;
+        case x86::msr::ia32_fs_base:
+            save.fs.base = value;
+            return status::ok;
+        case x86::msr::ia32_gs_base:
+            save.gs.base = value;
+            return status::ok;
+        case x86::msr::ia32_kernel_gs_base:
+            save.kernel_gs_base = value;
+            return status::ok;
+        case x86::msr::ia32_tsc_aux:
+            tsc_aux_ = value & 0xffff'ffff;
+            tsc_aux_stale_ = true;
+            return status::ok;
+        default:
+            return status::invalid_argument;
+        }
+    }
+
+    void set_tsc_offset(std::uint64_t offset) { vmcb_->write(vmcb_->control.tsc_offset, offset); }
+    void flush_translations() { flush_ = true; }
+
+    /// XCR0 of the guest, in force while it runs if the machine shows XSAVE. The caller checked the value.
+    [[nodiscard]] auto xcr0() const -> std::uint64_t { return xcr0_; }
+    void set_xcr0(std::uint64_t value) { xcr0_ = value; }
+
+  protected:
+    static constexpr std::uint64_t cr4_never{x86::cr4::vmxe | x86::cr4::smxe | x86::cr4::pke | x86::cr4::cet};
+
+    [[nodiscard]] static constexpr auto table(vmcb_segment const& s) -> x86::descriptor_table {
+        return {s.base, static_cast<std::uint16_t>(s.limit)};
+    }
+
+    vmcb* vmcb_{};
+    std::array<std::uint64_t, x86::gpr_count> gprs_{}; ///< RAX and RSP are in the VMCB
+    std::array<std::uint64_t, 4> debug_addresses_{};   ///< DR0-DR3 while not attached
+    std::uint64_t cr0_cache_bits_{};
+    std::uint64_t xcr0_{1};
+    std::uint64_t tsc_aux_{};
+    bool tsc_aux_stale_{}; ///< the processor does not have tsc_aux_ yet
+    bool xsave_{};         ///< the guest may set CR4.OSXSAVE
+    bool flush_{};         ///< before the next entry
+};
+
+} // namespace hv::backends::svm

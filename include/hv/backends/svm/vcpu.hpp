@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+#include <hv/backends/svm/dump.hpp>
+#include <hv/backends/svm/events.hpp>
+#include <hv/backends/svm/exit_code.hpp>
+#include <hv/backends/svm/processor.hpp>
+#include <hv/backends/svm/vm.hpp>
+#include <hv/status.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace hv::backends::svm {
+
+/// One virtual processor: its VMCB and everything that the VMCB does not hold.
+template <typename WorldSwitch>
+class vcpu : public events {
+  public:
+    template <typename Host>
+    [[nodiscard]] auto create(Host& host, vm const& machine) -> status {
+        destroy(host);
+        static_cast<vcpu&>(*this) = vcpu{};
+        vmcb_ = static_cast<vmcb*>(host.allocate(sizeof(vmcb), page_size));
+        if (vmcb_ == nullptr)
+            return status::out_of_memory;
+        physical_ = host.physical(vmcb_);
+        xsave_ = machine.xsave_;
+        auto& control = vmcb_->control;
+        vmcb_->write(control.intercept_cr, machine.intercepts_.cr);
+        vmcb_->write(control.intercept_dr, machine.intercepts_.dr);
+        vmcb_->write(control.intercept_exceptions, machine.intercepts_.exceptions);
+        vmcb_->write(control.intercept_misc1, machine.intercepts_.misc1);
+        vmcb_->write(control.intercept_misc2, machine.intercepts_.misc2);
+        vmcb_->write(control.intercept_misc3, machine.intercepts_.misc3);
+        vmcb_->write(control.iopm_base_pa, machine.io_permissions_.value);
+        vmcb_->write(control.msrpm_base_pa, machine.msr_permissions_.value);
+        vmcb_->write(control.np_enable, 1);
+        vmcb_->write(control.n_cr3, machine.nested_root_.value);
+        vmcb_->write(control.v_intr, v_intr::v_intr_masking);
+        vmcb_->write(vmcb_->save.g_pat, 0x0007'0406'0007'0406);
+        power_on();
+        return status::ok;
+    }
+
+    template <typename Host>
+    void destroy(Host& host) {
+        if (vmcb_ != nullptr)
+            host.free(vmcb_, sizeof(vmcb));
+        vmcb_ = nullptr;
+    }
+
+    /// DR0-3 and TSC_AUX move here, not at every entry: DR7 is off in the host while it holds the guest's addresses.
+    template <typename Host>
+    void attach(Host& host, processor& on) {
+        auto& out = on.displaced_;
+        out.debug_control = WorldSwitch::read_debug_control();
+        out.debug_status = WorldSwitch::read_debug_status();
+        out.debug_addresses = WorldSwitch::read_debug_registers();
+        WorldSwitch::write_debug_control(debug_control_off);
+        WorldSwitch::write_debug_registers(debug_addresses_);
+        if (on.features_.tsc_aux) {
+            if (auto const aux = host.read_msr(x86::msr::ia32_tsc_aux))
+                out.tsc_aux = aux.value;
+            tsc_aux_stale_ = true;
+        }
+        if (xsave_)
+            out.xcr0 = WorldSwitch::read_xcr0();
+        WorldSwitch::save_host(on.host_state_);
+        attached_ = true;
+    }
+
+    template <typename Host>
+    void detach(Host& host, processor& from) {
+        auto const& out = from.displaced_;
+        debug_addresses_ = WorldSwitch::read_debug_registers();
+        WorldSwitch::write_debug_registers(out.debug_addresses);
+        WorldSwitch::write_debug_status(out.debug_status);
+        WorldSwitch::write_debug_control(out.debug_control);
+        if (from.features_.tsc_aux)
+            static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, out.tsc_aux));
+        attached_ = false;
+    }
+
+    [[nodiscard]] auto debug_register(unsigned number) const -> std::uint64_t {
+        if (number < 4)
+            return (attached_ ? WorldSwitch::read_debug_registers() : debug_addresses_)[number];
+        return number == 6 ? vmcb_->save.dr6 : vmcb_->save.dr7;
+    }
+    /// The upper halves of DR6 and DR7 must be zero for VMRUN.
+    void set_debug_register(unsigned number, std::uint64_t value) {
+        if (number < 4) {
+            if (attached_)
+                debug_addresses_ = WorldSwitch::read_debug_registers();
+            debug_addresses_[number] = value;
+            if (attached_)
+                WorldSwitch::write_debug_registers(debug_addresses_);
+        } else if (number == 6) {
+            vmcb_->write(vmcb_->save.dr6, (value & 0xffff'ffff));
+        } else {
+            vmcb_->write(vmcb_->save.dr7, (value & 0xffff'ffff));
+        }
+    }
+
+    [[nodiscard]] auto instruction_length() const -> std::uint8_t { return instruction_length_; }
+
+    /// Runs the guest until its next exit and leaves the VMCB as the exit left it.
+    template <typename Host>
+    void run(Host& host, processor& on) {
+        choose_address_space(on);
+        before_delivery();
+        if (on.features_.tsc_aux and tsc_aux_stale_) {
+            static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, tsc_aux_));
+            tsc_aux_stale_ = false;
+        }
+        auto const host_xcr0 = on.displaced_.xcr0;
+        if (xsave_ and xcr0_ != host_xcr0)
+            WorldSwitch::write_xcr0(xcr0_);
+        WorldSwitch::enter(gprs_.data(), physical_, on.host_state_);
+        if (xsave_) { // read back: QEMU does not intercept XSETBV
+            xcr0_ = WorldSwitch::read_xcr0();
+            if (xcr0_ != host_xcr0)
+                WorldSwitch::write_xcr0(host_xcr0);
+        }
+        auto& control = vmcb_->control;
+        control.tlb_control = static_cast<std::uint32_t>(tlb_control::nothing);
+        control.clean_bits = on.features_.clean_bits ? all_clean : 0;
+        instruction_length_ = length_of(control, vmcb_->save.rip, on.features_.next_rip);
+        decode_assist_ = on.features_.decode_assist;
+        if (is_invalid(control.exitcode))
+            distrust(on);
+        after_delivery();
+    }
+
+    [[nodiscard]] auto block() const -> vmcb const& { return *vmcb_; }
+    [[nodiscard]] auto has_decode_assist() const -> bool { return decode_assist_; }
+
+    template <typename Host>
+    void dump(Host& host) const {
+        if (vmcb_ != nullptr)
+            svm::dump(host, *this, *vmcb_);
+    }
+
+  private:
+    static constexpr std::uint64_t debug_control_off{0x400};
+
+    /// From the exit itself for IN and OUT, else from nRIP where the processor has it.
+    [[nodiscard]] static constexpr auto length_of(vmcb_control_area const& control, std::uint64_t rip, bool next_rip)
+        -> std::uint8_t {
+        std::uint64_t next{rip};
+        if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
+            next = control.exitinfo2;
+        else if (next_rip)
+            next = control.nrip;
+        auto const length = next - rip;
+        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+    }
+
+    /// Another processor has neither cached state nor translations of this guest; and translations that the guest left
+    /// behind on an earlier processor may be stale when it comes back. So each move starts with a new ASID.
+    void choose_address_space(processor& on) {
+        auto& control = vmcb_->control;
+        auto const moved = last_processor_ != &on or last_epoch_ != on.epoch_;
+        if (moved)
+            control.clean_bits = 0;
+        auto how = tlb_control::nothing;
+        if (moved or generation_ != on.address_spaces_.generation() or (flush_ and not on.features_.flush_by_asid)) {
+            auto const granted = on.address_spaces_.take();
+            generation_ = granted.generation;
+            vmcb_->write(control.guest_asid, granted.asid);
+            if (granted.flush_all)
+                how = tlb_control::flush_all;
+        } else if (flush_) {
+            how = tlb_control::flush_this_guest;
+        }
+        control.tlb_control = static_cast<std::uint32_t>(how);
+        last_processor_ = &on;
+        last_epoch_ = on.epoch_;
+        flush_ = false;
+    }
+
+    /// After a refused entry nobody knows which of its loads and flushes happened.
+    void distrust(processor& on) {
+        last_processor_ = nullptr;
+        on.address_spaces_.start(on.features_.address_spaces);
+    }
+
+    /// SDM Vol. 3A, "Processor State After Reset"; whoever builds a machine resets it again through the setters.
+    void power_on() {
+        set_efer(0);
+        set_cr0(x86::cr0::cd | x86::cr0::nw | x86::cr0::et);
+        set_rflags(0);
+        set_rip(0xfff0);
+        set_debug_register(6, 0xffff'0ff0);
+        set_debug_register(7, debug_control_off);
+        for (auto const name : std::array{x86::segment_name::es, x86::segment_name::ss, x86::segment_name::ds,
+                                          x86::segment_name::fs, x86::segment_name::gs})
+            set_segment(name, {.limit = 0xffff, .access = 0x93});
+        set_segment(x86::segment_name::cs, {.base = 0xffff'0000, .limit = 0xffff, .access = 0x9b, .selector = 0xf000});
+        set_segment(x86::segment_name::ldtr, {.limit = 0xffff, .access = 0x82});
+        set_segment(x86::segment_name::tr, {.limit = 0xffff, .access = 0x8b});
+        set_gdtr({.limit = 0xffff});
+        set_idtr({.limit = 0xffff});
+    }
+
+    hpa physical_{};
+    processor const* last_processor_{};
+    std::uint64_t last_epoch_{};
+    std::uint64_t generation_{};
+    std::uint8_t instruction_length_{};
+    bool attached_{};
+    bool decode_assist_{};
+};
+
+} // namespace hv::backends::svm

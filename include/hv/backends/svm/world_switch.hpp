@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace hv::backends::svm {
+
+/// The instructions that tests cannot execute; they bring their own class with the same functions.
+struct world_switch {
+    /// Runs the guest until its next exit. `gprs` are the guest's registers in encoding order; RAX and RSP are in the
+    /// VMCB. To be called with interrupts off and code that keeps the red zone clear. APM Vol. 2, "VMRUN Instruction".
+    ///
+    /// GIF stays clear from before the guest's state is loaded until the host's is back, so nothing of the host runs in
+    /// between. Host interrupts are enabled inside: with V_INTR_MASKING it is the host's RFLAGS.IF that lets a physical
+    /// interrupt end the guest. All guest values leave the registers before STGI.
+    [[gnu::noinline]] static void enter(std::uint64_t* gprs, hpa guest, hpa host) {
+        auto guest_vmcb = guest.value, host_vmcb = host.value;
+        asm volatile("push %%rbp\n\t"
+                     "push %%rdx\n\t"
+                     "push %%rdi\n\t"
+                     "clgi\n\t"
+                     "sti\n\t"
+                     "vmload %%rax\n\t"
+                     "mov 0x08(%%rdi), %%rcx\n\t"
+                     "mov 0x10(%%rdi), %%rdx\n\t"
+                     "mov 0x18(%%rdi), %%rbx\n\t"
+                     "mov 0x28(%%rdi), %%rbp\n\t"
+                     "mov 0x30(%%rdi), %%rsi\n\t"
+                     "mov 0x40(%%rdi), %%r8\n\t"
+                     "mov 0x48(%%rdi), %%r9\n\t"
+                     "mov 0x50(%%rdi), %%r10\n\t"
+                     "mov 0x58(%%rdi), %%r11\n\t"
+                     "mov 0x60(%%rdi), %%r12\n\t"
+                     "mov 0x68(%%rdi), %%r13\n\t"
+                     "mov 0x70(%%rdi), %%r14\n\t"
+                     "mov 0x78(%%rdi), %%r15\n\t"
+                     "mov 0x38(%%rdi), %%rdi\n\t"
+                     "vmrun %%rax\n\t"
+                     "vmsave %%rax\n\t" // RAX is the host's again: the address of the guest's VMCB
+                     "mov 8(%%rsp), %%rax\n\t"
+                     "vmload %%rax\n\t"
+                     "mov (%%rsp), %%rax\n\t"
+                     "mov %%rcx, 0x08(%%rax)\n\t"
+                     "mov %%rdx, 0x10(%%rax)\n\t"
+                     "mov %%rbx, 0x18(%%rax)\n\t"
+                     "mov %%rbp, 0x28(%%rax)\n\t"
+                     "mov %%rsi, 0x30(%%rax)\n\t"
+                     "mov %%rdi, 0x38(%%rax)\n\t"
+                     "mov %%r8, 0x40(%%rax)\n\t"
+                     "mov %%r9, 0x48(%%rax)\n\t"
+                     "mov %%r10, 0x50(%%rax)\n\t"
+                     "mov %%r11, 0x58(%%rax)\n\t"
+                     "mov %%r12, 0x60(%%rax)\n\t"
+                     "mov %%r13, 0x68(%%rax)\n\t"
+                     "mov %%r14, 0x70(%%rax)\n\t"
+                     "mov %%r15, 0x78(%%rax)\n\t"
+                     "xor %%ecx, %%ecx\n\t"
+                     "xor %%edx, %%edx\n\t"
+                     "xor %%ebx, %%ebx\n\t"
+                     "xor %%esi, %%esi\n\t"
+                     "xor %%edi, %%edi\n\t"
+                     "xor %%r8d, %%r8d\n\t"
+                     "xor %%r9d, %%r9d\n\t"
+                     "xor %%r10d, %%r10d\n\t"
+                     "xor %%r11d, %%r11d\n\t"
+                     "xor %%r12d, %%r12d\n\t"
+                     "xor %%r13d, %%r13d\n\t"
+                     "xor %%r14d, %%r14d\n\t"
+                     "xor %%r15d, %%r15d\n\t"
+                     "cli\n\t"
+                     "stgi\n\t"
+                     "pop %%rdi\n\t"
+                     "pop %%rdx\n\t"
+                     "pop %%rbp"
+                     : "+a"(guest_vmcb), "+d"(host_vmcb), "+D"(gprs)
+                     :
+                     : "rbx", "rcx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+    }
+
+    /// Stores the host's half of what VMLOAD exchanges, for `enter` to put back.
+    static void save_host(hpa host) { asm volatile("vmsave %%rax" : : "a"(host.value) : "memory"); }
+
+    [[nodiscard]] static auto read_debug_registers() -> std::array<std::uint64_t, 4> {
+        std::array<std::uint64_t, 4> d;
+        asm volatile("mov %%dr0, %0\n\tmov %%dr1, %1\n\tmov %%dr2, %2\n\tmov %%dr3, %3"
+                     : "=&r"(d[0]), "=&r"(d[1]), "=&r"(d[2]), "=&r"(d[3]));
+        return d;
+    }
+    static void write_debug_registers(std::array<std::uint64_t, 4> const& d) {
+        asm volatile("mov %0, %%dr0\n\tmov %1, %%dr1\n\tmov %2, %%dr2\n\tmov %3, %%dr3"
+                     :
+                     : "r"(d[0]), "r"(d[1]), "r"(d[2]), "r"(d[3]));
+    }
+    [[nodiscard]] static auto read_debug_status() -> std::uint64_t {
+        std::uint64_t value;
+        asm volatile("mov %%dr6, %0" : "=r"(value));
+        return value;
+    }
+    static void write_debug_status(std::uint64_t value) { asm volatile("mov %0, %%dr6" : : "r"(value)); }
+    [[nodiscard]] static auto read_debug_control() -> std::uint64_t {
+        std::uint64_t value;
+        asm volatile("mov %%dr7, %0" : "=r"(value));
+        return value;
+    }
+    static void write_debug_control(std::uint64_t value) { asm volatile("mov %0, %%dr7" : : "r"(value)); }
+
+    [[nodiscard]] static auto read_xcr0() -> std::uint64_t {
+        std::uint32_t low, high;
+        asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+        return std::uint64_t{high} << 32 | low;
+    }
+    static void write_xcr0(std::uint64_t value) {
+        asm volatile("xsetbv"
+                     :
+                     : "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32)), "c"(0)
+                     : "memory");
+    }
+};
+
+} // namespace hv::backends::svm
