@@ -26,11 +26,13 @@ class search {
     }
 
   private:
-    /// Unwinders and the kernel's patching keep tables of places in code that nobody jumps through.
+    /// Unwinders, the kernel's patching and the bare host's names for backtraces (.symbols) keep tables of places in
+    /// code that nobody jumps through.
     static auto may_hold_pointers(std::string_view section_name) -> bool {
-        constexpr std::array<std::string_view, 12> tables{
-            ".eh_frame",          ".orc_",       ".return_sites", ".retpoline_sites", ".call_sites", "__mcount_loc",
-            ".static_call_sites", "__bug_table", "__jump_table",  ".altinstructions", "__ex_table",  ".note"};
+        constexpr std::array<std::string_view, 13> tables{
+            ".symbols",     ".eh_frame",          ".orc_",       ".return_sites", ".retpoline_sites", ".call_sites",
+            "__mcount_loc", ".static_call_sites", "__bug_table", "__jump_table",  ".altinstructions", "__ex_table",
+            ".note"};
         return std::ranges::none_of(tables, [&](auto t) { return section_name.starts_with(t); });
     }
 

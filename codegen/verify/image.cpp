@@ -108,7 +108,7 @@ class image_reader {
                 continue;
             auto const at = position(*where, value_of(s.getValue()));
             auto& names = out_.symbols_[at];
-            names.push_back(name);
+            names.insert(type == elf::STT_FUNC ? names.begin() : names.end(), name);
             if (auto const plain = readable(name); plain != name)
                 names.push_back(plain);
             found_.push_back({at, s.getSize()});

@@ -35,6 +35,20 @@ auto joined(std::vector<std::string> const& names) -> std::string {
     return made;
 }
 
+/// Roots of a kind that has many share a line: an IDT has 256.
+void print_roots(std::ostream& out, findings const& f) {
+    std::map<std::string, std::size_t> count;
+    for (auto const& r : f.hot.roots)
+        ++count[r.why];
+    std::set<std::string> printed;
+    for (auto const& r : f.hot.roots) {
+        auto const many = count[r.why] > 8;
+        if (not many or printed.insert(r.why).second)
+            out << "root: " << f.file.describe(r.at) << ", " << r.why
+                << (many ? ", and " + std::to_string(count[r.why] - 1) + " more" : "") << '\n';
+    }
+}
+
 } // namespace
 
 void print_text(std::ostream& out, findings const& f) {
@@ -46,8 +60,7 @@ void print_text(std::ostream& out, findings const& f) {
         if (not v.chain.empty())
             out << "  by " << joined(v.chain) << '\n';
     }
-    for (auto const& r : f.hot.roots)
-        out << "root: " << f.file.describe(r.at) << ", " << r.why << '\n';
+    print_roots(out, f);
     for (auto const a : f.hot.leaves)
         out << "leave: " << f.file.describe(a) << '\n';
     std::size_t cuts{};
