@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include "acpi.hpp"
 #include "boot_information.hpp"
 #include "clock.hpp"
+#include "console.hpp"
+#include "fpu.hpp"
 #include "instructions.hpp"
+#include "local_apic.hpp"
 #include "page_allocator.hpp"
 #include "uart.hpp"
 
@@ -16,14 +20,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace hv::bare {
 
 extern "C" auto hv_bare_try_read_msr(std::uint32_t index, std::uint64_t* value) -> bool;
 extern "C" auto hv_bare_try_write_msr(std::uint32_t index, std::uint64_t value) -> bool;
 
-struct fpu_area {};
+/// How well the TSC's frequency is known.
+struct tsc_report {
+    std::uint64_t declared{}; ///< Hz by CPUID leaves 15h and 16h; 0: not declared
+    std::uint64_t measured{}; ///< Hz by the reference
+    bool by_pm_timer{};       ///< the reference was the ACPI PM timer; otherwise the 8254
+    /// A second measurement against the same reference, in millionths of the frequency in use: 1'000'000 is agreement.
+    std::uint64_t checked{};
+};
 
+/// The kernel under a bare-metal image: one processor, one thread, all memory mapped at its physical address. Models
+/// hv::host.
 class host {
   public:
     static constexpr bool callers_are_serial{true};
@@ -68,31 +82,99 @@ class host {
     [[nodiscard]] auto now() const -> nanoseconds { return clock_.now(); }
     [[nodiscard]] auto tsc() const -> std::uint64_t { return read_tsc(); }
     [[nodiscard]] auto tsc_frequency() const -> std::uint64_t { return clock_.frequency(); }
+    [[nodiscard]] auto wall_clock() const -> std::int64_t { return wall_clock_at_zero_ + now(); }
 
+    void arm_timer(nanoseconds when) {
+        if (when == armed_) // most calls change nothing
+            return;
+        armed_ = when;
+        if (when == INT64_MAX)
+            apic_.no_interrupt();
+        else
+            apic_.interrupt_at(clock_.tsc_at(when));
+    }
+    void take_interrupts() { asm volatile("sti; nop; cli" : : : "memory"); } // STI acts after the next instruction
+    void idle() { asm volatile("sti; hlt; cli" : : : "memory"); }            // none can come between STI and HLT
+    void kick(unsigned) {}
+
+    void load_guest_fpu(fpu_area& area) { fpu_.load(area); }
+    void save_guest_fpu(fpu_area& area) { fpu_.save(area); }
+
+    /// Stream 0 is the console, 1 the second serial port, 2 the emulator's debug port.
     void put(std::uint8_t stream, std::uint8_t byte) {
         if (stream == 0)
             console_.put(byte);
+        else if (stream == 1)
+            log_port_.put(byte);
+        else if (stream == 2)
+            out8(0xe9, byte);
     }
+    /// Input of the console, which arrives in `take_interrupts` and `idle`.
     [[nodiscard]] auto get() -> int { return console_.get(); }
+
+    /// Writes a line to the console, marked as the host's.
     void log(std::string_view line);
+    /// Prints why and from where, and leaves with panic_status.
     [[noreturn, gnu::cold]] void panic(std::string_view why);
 
     // What the host offers beyond the concept.
 
-    /// Ends the image: the last byte leaves the serial port, then the emulator ends.
+    /// Ends the image: the last byte leaves the serial ports, then the emulator ends.
     [[noreturn, gnu::cold]] void leave(std::uint8_t status);
 
+    [[nodiscard]] auto memory() const -> page_allocator const& { return memory_; }
+    [[nodiscard]] auto board() const -> bare::board const& { return board_; }
+    [[nodiscard]] auto apic() -> local_apic& { return apic_; }
+    [[nodiscard]] auto tsc_report() const -> bare::tsc_report const& { return tsc_report_; }
+    [[nodiscard]] auto nmi_count() const -> std::uint64_t { return nmis_; }
+    [[nodiscard]] auto timer_interrupt_count() const -> std::uint64_t { return timer_interrupts_; }
+
     // For start.cpp and the trap handlers.
+
     void start(boot_information const& boot);
-    void serve_interrupt(std::uint8_t vector);
+
+    void serve_interrupt(std::uint8_t which) {
+        if (which == vector::timer) {
+            ++timer_interrupts_;
+            serve_timer();
+        } else if (which == vector::serial) {
+            console_.receive();
+        } else if (which < vector::timer or which == vector::spurious) {
+            return; // spurious: nothing is in service
+        }
+        apic_.end_of_interrupt();
+    }
     void serve_nmi() { ++nmis_; }
+    /// True for the first of nested failures: the second would print for ever.
+    [[nodiscard]] auto begin_failure() -> bool { return not std::exchange(failing_, true); }
 
   private:
-    uart console_{0x3f8};
+    void start_clocks();
+
+    /// The counter of the local APIC may have been too short for the deadline.
+    void serve_timer() {
+        if (armed_ == INT64_MAX)
+            return;
+        if (clock_.now() < armed_)
+            return apic_.interrupt_at(clock_.tsc_at(armed_));
+        armed_ = INT64_MAX;
+    }
+
+    console console_{};
+    uart log_port_{0x2f8};
     page_allocator memory_{};
     clock clock_{};
+    std::int64_t wall_clock_at_zero_{0};
+    nanoseconds armed_{INT64_MAX};
+    local_apic apic_{};
+    fpu fpu_{};
+    bare::board board_{};
+    bare::tsc_report tsc_report_{};
     std::uint64_t nmis_{0};
+    std::uint64_t timer_interrupts_{0};
+    bool failing_{false};
 };
+static_assert(hv::host<host>);
 
 /// The only one there is.
 [[nodiscard]] auto this_host() -> host&;

@@ -39,8 +39,8 @@ struct symbol_place {
     auto const& entry = entries[first - 1];
     if (entry.name >= names.size())
         return {};
-    auto const name = names.substr(entry.name);
-    return {name.substr(0, name.find('\0')), address - entry.address};
+    names.remove_prefix(entry.name);
+    return {{names.data(), names.find('\0') < names.size() ? names.find('\0') : names.size()}, address - entry.address};
 }
 
 /// Where `address` lies in this image; nowhere for everything that is not its code.

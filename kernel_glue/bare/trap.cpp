@@ -57,12 +57,14 @@ void print_registers(host& h, trap_frame const& f) {
     for (std::size_t i{0}; i != cells.size(); i += 4) {
         text t;
         for (std::size_t j{i}; j != i + 4; ++j)
-            (t << (j == i ? "  " : "  ") << cells[j].name << " ").hex(cells[j].value, 16);
+            (t << "  " << cells[j].name << " ").hex(cells[j].value, 16);
         h.log(t.view());
     }
 }
 
 [[noreturn, gnu::cold, gnu::noinline]] void die_of(host& h, trap_frame const& f) {
+    if (not h.begin_failure())
+        h.leave(host::panic_status);
     text t;
     t << "exception ";
     t.decimal(f.vector) << " (" << (f.vector < exception_names.size() ? exception_names[f.vector] : "reserved")

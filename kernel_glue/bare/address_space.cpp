@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "address_space.hpp"
+
+#include "image.hpp"
+#include "instructions.hpp"
+#include "page_tables.hpp"
+#include "stacks.hpp"
+
+#include <hv/x86/control_registers.hpp>
+#include <hv/x86/msr.hpp>
+
+extern "C" char const rodata_start[];
+extern "C" char const data_start[];
+
+namespace hv::bare {
+
+namespace {
+
+auto at(void const* place) -> std::uint64_t {
+    return reinterpret_cast<std::uint64_t>(place);
+}
+
+constexpr auto page_down(std::uint64_t address) -> std::uint64_t {
+    return address & ~(page_size - 1);
+}
+constexpr auto page_up(std::uint64_t address) -> std::uint64_t {
+    return page_down(address + page_size - 1);
+}
+
+/// Memory, as opposed to registers: it is mapped write-back.
+auto is_memory(memory_kind kind) -> bool {
+    return kind == memory_kind::usable or kind == memory_kind::acpi_reclaimable or kind == memory_kind::acpi_storage;
+}
+
+void unmap(page_tables& tables, guard_page const& guard) {
+    tables.set(at(&guard), at(&guard) + page_size, mapping::none);
+}
+
+/// Extended control bits that the processor has and that cost nothing.
+void protect() {
+    constexpr std::uint32_t smep{1u << 7}, smap{1u << 20}, umip{1u << 2};
+    auto const features = cpuid(0).eax >= 7 ? cpuid(7) : x86::cpuid_result{};
+    auto cr4 = read_cr4() | x86::cr4::de;
+    if ((features.ebx & smep) != 0)
+        cr4 |= x86::cr4::smep;
+    if ((features.ebx & smap) != 0)
+        cr4 |= x86::cr4::smap;
+    if ((features.ecx & umip) != 0)
+        cr4 |= x86::cr4::umip;
+    write_cr4(cr4);
+}
+
+} // namespace
+
+void add_free_memory(page_allocator& memory, boot_information const& boot, std::uint64_t first, std::uint64_t end) {
+    // Usable extents less everything that is in use, cut at the lowest of them each time. Maps may overlap: a stretch
+    // that another entry calls something else is not free, and one that is listed twice is added once.
+    constexpr std::uint64_t low_memory{0x100000}; // firmware data, start-up code of other processors
+    first = first < low_memory ? low_memory : first;
+    for (auto const& e : boot.memory()) {
+        if (e.kind != memory_kind::usable)
+            continue;
+        auto from = page_up(e.start.value) < first ? first : page_up(e.start.value);
+        auto const to = page_down(e.end().value) < end ? page_down(e.end().value) : end;
+        while (from < to) {
+            auto used_start = to;
+            auto used_end = to;
+            auto const consider = [&](std::uint64_t start, std::uint64_t stop) {
+                if (start < to and from < stop and start < used_start) {
+                    used_start = start;
+                    used_end = stop;
+                }
+            };
+            consider(page_down(at(image_start)), page_up(at(image_end)));
+            for (auto const& m : boot.modules())
+                consider(page_down(m.start.value), page_up(m.end().value));
+            for (auto const& other : boot.memory())
+                if (other.kind != memory_kind::usable or &other < &e)
+                    consider(page_down(other.start.value), page_up(other.end().value));
+            if (from < used_start)
+                memory.add(from, used_start);
+            from = used_end;
+        }
+    }
+}
+
+auto enter_address_space(page_allocator& memory, boot_information const& boot) -> std::uint64_t {
+    constexpr std::uint32_t gigabyte_pages{1u << 26};
+    page_tables tables{memory, (cpuid(0x80000001).edx & gigabyte_pages) != 0};
+    auto mapped = boot_mapping_end;
+    tables.set(0, boot_mapping_end, mapping::device);
+    for (auto const& e : boot.memory())
+        if (is_memory(e.kind)) {
+            tables.set(page_down(e.start.value), page_up(e.end().value), mapping::data);
+            mapped = page_up(e.end().value) > mapped ? page_up(e.end().value) : mapped;
+        }
+    tables.set(0, page_size, mapping::none);
+    tables.set(at(image_start), at(rodata_start), mapping::code);
+    tables.set(at(rodata_start), at(data_start), mapping::constant);
+    tables.set(at(data_start), at(image_end), mapping::data);
+    unmap(tables, hv_bare_stacks.guard);
+    for (auto const& stack : hv_bare_stacks.trap)
+        unmap(tables, stack.guard);
+    if (not tables.is_complete())
+        return 0;
+    write_known_msr(x86::msr::ia32_pat, 0x0007040600070406); // as after reset: mapping::device relies on it
+    write_cr3(tables.root().value);
+    protect();
+    return mapped;
+}
+
+} // namespace hv::bare

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/time.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace hv::bare {
+
+/// Finds the lines `hv-guest: mark A` … `mark Z` in what a guest prints and notes when each came: the image's own clock
+/// judges the guest's.
+class console_marks {
+  public:
+    static constexpr std::size_t letters{26};
+
+    constexpr void put(std::uint8_t byte, nanoseconds now) {
+        if (matched_ == pattern.size()) {
+            if (byte >= 'A' and byte <= 'Z')
+                times_[byte - 'A'] = now;
+            matched_ = 0;
+        } else if (byte == static_cast<std::uint8_t>(pattern[matched_])) {
+            ++matched_;
+        } else {
+            matched_ = byte == static_cast<std::uint8_t>(pattern[0]) ? 1 : 0;
+        }
+    }
+
+    /// When the mark was seen; 0 if it was not.
+    [[nodiscard]] constexpr auto at(char letter) const -> nanoseconds {
+        return times_[static_cast<std::size_t>(letter - 'A')];
+    }
+
+  private:
+    static constexpr std::string_view pattern{"hv-guest: mark "};
+    std::size_t matched_{};
+    std::array<nanoseconds, letters> times_{};
+};
+
+} // namespace hv::bare

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include "image.hpp"
+#include "marks.hpp"
+#include "options.hpp"
+#include "report.hpp"
+
+#include <hv/guest/acpi.hpp>
+#include <hv/guest/image.hpp>
+#include <hv/vmm.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+
+/// The program of an image made from a machine type: take the guest from the boot modules, run it, tell how it went.
+///
+/// The first module is the guest's kernel, its string is `name command-line`; the others are its initial RAM disk or
+/// Multiboot modules. Words of the image's own command line: memory=MiB, flat (the kernel is real-mode code), verbose.
+namespace hv::bare {
+
+/// How an image ends; ./hv run passes it on.
+enum class exit_status : int { success = 0, guest_failed = 1, unusable = 2, stopped = 3 };
+
+/// The bare host, listening for marks in what guests print.
+class guest_host : public host {
+  public:
+    using host::host;
+    void put(std::uint8_t stream, std::uint8_t byte) {
+        if (stream == 0)
+            marks_.put(byte, now());
+        host::put(stream, byte);
+    }
+    [[nodiscard]] auto marks() const -> console_marks const& { return marks_; }
+
+  private:
+    console_marks marks_{};
+};
+
+namespace detail {
+
+[[nodiscard]] inline auto refuse(host& h, std::string_view what, std::string_view why = {}) -> int {
+    h.log(text_line<256>{}.text(what).text(why).view());
+    return static_cast<int>(exit_status::unusable);
+}
+
+inline auto first_word(std::string_view line) -> std::string_view {
+    return line.substr(0, line.find(' '));
+}
+inline auto behind_first_word(std::string_view line) -> std::string_view {
+    auto const space = line.find(' ');
+    return space == std::string_view::npos ? std::string_view{} : line.substr(space + 1);
+}
+
+template <typename Host>
+void print_seconds(Host& h, std::string_view what, nanoseconds d) {
+    auto const ms = static_cast<std::uint64_t>(d / 1'000'000);
+    text_line<> line;
+    line.text(what).decimal(ms / 1000).character('.').character(static_cast<char>('0' + ms / 100 % 10));
+    line.character(static_cast<char>('0' + ms / 10 % 10)).character(static_cast<char>('0' + ms % 10)).text(" s");
+    h.log(line.view());
+}
+
+[[nodiscard]] constexpr auto status_of(stop_reason const& reason) -> exit_status {
+    if (reason.kind == stop_kind::exit_code)
+        return reason.code == 0 ? exit_status::success : exit_status::guest_failed;
+    return is_orderly(reason.kind) ? exit_status::success : exit_status::stopped;
+}
+
+} // namespace detail
+
+template <typename Machine>
+auto run_guest(guest_host& h, boot_information const& boot) -> int {
+    using machine_type = vm<Machine, guest_host>;
+    options const words{boot.command_line};
+    auto const modules = boot.modules();
+    if (modules.empty())
+        return detail::refuse(h, "no guest: the boot loader gave no module");
+
+    vmm<Machine, guest_host> monitor{h};
+    auto const report = monitor.examine();
+    if (report.verdict != status::ok)
+        return detail::refuse(h, "this processor cannot run the machine: it lacks ", report.missing);
+    if (monitor.enable() != status::ok)
+        return detail::refuse(h, "this processor refused to turn virtualisation on");
+
+    auto* const place = h.allocate(sizeof(machine_type), page_size);
+    if (place == nullptr)
+        return detail::refuse(h, "no memory for the virtual machine itself");
+    auto& machine = *new (place) machine_type;
+    if (monitor.create(machine) != status::ok)
+        return detail::refuse(h, "the virtual machine could not be made: out of memory");
+
+    guest::memory_layout const layout{.size = words.number("memory", 256) << 20};
+    if (machine.give_memory(layout) != status::ok)
+        return detail::refuse(h, "this computer has not enough memory for the guest's");
+
+    std::array<guest::boot_module, 16> files{};
+    std::size_t file_count{0};
+    auto const bytes_of = [&h](boot_module const& m) {
+        return std::span{static_cast<std::byte const*>(h.pointer(m.start)), m.size};
+    };
+    for (auto const& m : modules.subspan(1))
+        if (file_count != files.size())
+            files[file_count++] = {.bytes = bytes_of(m), .text = m.string};
+
+    auto const tables = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>());
+    auto const loaded =
+        guest::load(machine.memory(), {.image = bytes_of(modules[0]),
+                                       .kind = words.has("flat") ? guest::image_kind::flat : guest::image_kind::unknown,
+                                       .name = detail::first_word(modules[0].string),
+                                       .command_line = detail::behind_first_word(modules[0].string),
+                                       .modules = std::span{files}.first(file_count),
+                                       .layout = layout,
+                                       .rsdp = tables});
+    if (not loaded)
+        return detail::refuse(h, "cannot load the guest: ", loaded.reason);
+
+    if (words.has("verbose"))
+        print_processor(h, report);
+    auto& cpu = machine.cpu(0);
+    cpu.start(loaded.start);
+    auto const started = h.now();
+    cpu.run();
+    auto const ended = h.now();
+
+    auto const& reason = machine.reason();
+    auto const status = detail::status_of(reason);
+    h.put(0, '\n');
+    print_stop(h, reason);
+    if (status == exit_status::stopped)
+        cpu.hardware().dump(h);
+    write_state(h, cpu, reason);
+    if (not words.has("quiet")) {
+        print_exits(h, cpu.stats());
+        detail::print_seconds(h, "guest ran ", ended - started);
+        if (auto const a = h.marks().at('A'), b = h.marks().at('B'); a != 0 and b > a)
+            detail::print_seconds(h, "mark A to mark B ", b - a);
+    }
+    if constexpr (Machine::trace::enabled)
+        write_trace(h, cpu.trace(), cpu.id());
+    machine.destroy();
+    monitor.disable();
+    return static_cast<int>(status);
+}
+
+} // namespace hv::bare
