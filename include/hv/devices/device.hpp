@@ -136,6 +136,22 @@ concept saveable = requires(D& d, D const& c, device_context_archetype& context,
     { d.restore(context, image) } -> std::same_as<status>;
 };
 
+/// Has state that its payload, fixed by the reference interface, cannot carry: a second payload under a class number of
+/// its own, restored after the first one by the same rules.
+template <typename D>
+concept extended =
+    saveable<D> and requires(D& d, D const& c, device_context_archetype& context, typename D::extension const& image) {
+        requires std::is_trivially_copyable_v<typename D::extension>;
+        { D::extension_class } -> std::convertible_to<std::uint16_t>;
+        { D::extension_version } -> std::convertible_to<std::uint16_t>;
+        { c.save_extension(context) } -> std::same_as<typename D::extension>;
+        { d.restore_extension(context, image) } -> std::same_as<status>;
+    };
+
+/// Keeps nothing between calls and says so: there is nothing to save.
+template <typename D>
+concept stateless = std::is_empty_v<D> and D::stateless;
+
 /// Any device: it has a name, can be reset to its power-on state, and does at least one thing.
 template <typename D>
 concept device = std::default_initializable<D> and requires(D& d, device_context_archetype& context) {

@@ -179,7 +179,7 @@ struct device_set {
     using machine_addresses = detail::address_tables<of_machine>;
     using processor_addresses = detail::address_tables<of_processor>;
 
-    static constexpr bool all_saveable{(saveable<Devices> and ... and true)};
+    static constexpr bool all_saveable{((saveable<Devices> or stateless<Devices>) and ... and true)};
 
     template <typename Device>
     static constexpr bool has{meta::contains<Device, all>};

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/devices/device.hpp>
+#include <hv/devices/pit_counter.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace hv {
+
+/// The interval timer of a PC: an 8254 at 1193182 Hz, and port 61h, which holds the gate of counter 2 and shows its
+/// output. OUT 0 is interrupt line 0, OUT 1 would refresh memory, OUT 2 is the speaker.
+///
+/// The reference payload has no room for port 61h and for what GATE does; spare bits carry it (pit_counter.hpp, and
+/// `saved_*` below), in such a way that an image of the reference, where they are 0, means what it meant.
+class pit_8254 {
+  public:
+    static constexpr char const* name{"pit_8254"};
+    static constexpr std::array ports{port_range{.first = 0x40, .count = 4}, port_range{.first = 0x61, .count = 1}};
+    static constexpr std::array lines{irq_line{0}};
+
+    using payload = hv_pit_v1;
+    static constexpr std::uint16_t data_class{hv_data_pit};
+    static constexpr std::uint16_t data_version{1};
+    /// In `status` of channel 0: the one rise of OUT that its mode has is already delivered.
+    static constexpr std::uint8_t saved_rise_done{1u << 7};
+    /// In `mode` of channel 2: bit 1 of port 61h, which lets OUT 2 reach the speaker.
+    static constexpr std::uint8_t saved_speaker{1u << 7};
+
+    /// The most interrupts a second: a guest that asks for more gets every second one, or fewer. Else a count of 2
+    /// would keep the host in timer interrupts.
+    static constexpr pit_counter::cycle shortest_period{pit_counter::frequency / 10'000};
+
+    void reset(auto& context) {
+        *this = {};
+        counters_[2].set_gate(false, pit_counter::cycle_at(context.now()));
+    }
+
+    [[nodiscard]] auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
+        auto const now = catch_up(context);
+        if (port == control_port or (port != system_port and (port < 0x40 or port > 0x42)))
+            return 0xff; // the control word cannot be read: an open bus
+        if (port != system_port)
+            return counters_[port & 3].read(now);
+        // Bit 4 toggles with each refresh of memory, every 15 us. Parity and channel check never fail.
+        return (counters_[2].gate() ? 1u : 0u) | (speaker_ ? 2u : 0u) | (now / refresh_cycles % 2 != 0 ? 0x10u : 0u) |
+               (counters_[2].output(now) ? 0x20u : 0u);
+    }
+
+    void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
+        auto const now = catch_up(context);
+        auto const byte = static_cast<std::uint8_t>(value);
+        auto const was_high = counters_[0].output(now);
+        if (port == system_port) {
+            speaker_ = (byte & 2) != 0;
+            counters_[2].set_gate((byte & 1) != 0, now);
+            return;
+        }
+        if (port == control_port)
+            write_control(byte, now);
+        else if (port >= 0x40 and port <= 0x42)
+            counters_[port & 3].write(byte, now);
+        if (not was_high and counters_[0].output(now))
+            context.pulse(lines[0]);
+        auto const programs_0 = port == control_port and byte >> 6 == 0 and (byte & 0x30) != 0;
+        if (port == 0x40 or programs_0)
+            schedule(now);
+    }
+
+    [[nodiscard]] auto deadline() const -> instant { return pit_counter::start_of(next_rise_); }
+    void expire(auto& context) { static_cast<void>(catch_up(context)); }
+
+    [[nodiscard]] auto save(auto&) const -> payload {
+        payload image{};
+        for (unsigned i{0}; i < 3; ++i)
+            image.channel[i] = counters_[i].save();
+        if (image.channel[0].time_target > 0 and next_rise_ == pit_counter::no_cycle)
+            image.channel[0].status |= saved_rise_done;
+        if (speaker_)
+            image.channel[2].mode |= saved_speaker;
+        return image;
+    }
+
+    auto restore(auto& context, payload const& image) -> status {
+        auto const now = pit_counter::cycle_at(context.now());
+        auto saved = image;
+        pit_8254 other{};
+        auto const rise_done = (saved.channel[0].status & saved_rise_done) != 0;
+        saved.channel[0].status &= static_cast<std::uint8_t>(~saved_rise_done);
+        other.speaker_ = (saved.channel[2].mode & saved_speaker) != 0;
+        saved.channel[2].mode &= static_cast<std::uint8_t>(~saved_speaker);
+        for (unsigned i{0}; i < 3; ++i)
+            if (other.counters_[i].restore(saved.channel[i], now) != status::ok)
+                return status::invalid_argument;
+        if (not other.counters_[0].gate() or not other.counters_[1].gate())
+            return status::invalid_argument; // they are wired high
+        // Every rise after the saved period's start is still to come, at once if it lies in the past.
+        if (not rise_done)
+            other.next_rise_ = other.counters_[0].rise_after(other.counters_[0].origin());
+        *this = other;
+        return status::ok;
+    }
+
+  private:
+    static constexpr std::uint16_t control_port{0x43};
+    static constexpr std::uint16_t system_port{0x61};
+    static constexpr pit_counter::cycle refresh_cycles{18};
+
+    /// Delivers the rise of OUT 0 that is due, one however late this is, and brings all counters to the present.
+    auto catch_up(auto& context) -> pit_counter::cycle {
+        auto const now = pit_counter::cycle_at(context.now());
+        for (auto& counter : counters_)
+            counter.advance(now);
+        if (next_rise_ <= now) {
+            context.pulse(lines[0]);
+            schedule(now);
+        }
+        return now;
+    }
+
+    void schedule(pit_counter::cycle now) {
+        next_rise_ = counters_[0].rise_after(now);
+        if (next_rise_ == pit_counter::no_cycle or not counters_[0].is_periodic())
+            return;
+        if (auto const n = counters_[0].period(); n < shortest_period)
+            next_rise_ += shortest_period / n * n;
+    }
+
+    void write_control(std::uint8_t byte, pit_counter::cycle now) {
+        auto const selected = byte >> 6;
+        if (selected == 3) { // read-back: bits 5 and 4 are active low, bits 3:1 select counters
+            for (unsigned i{0}; i < 3; ++i) {
+                if ((byte >> i & 2) == 0)
+                    continue;
+                if ((byte & 0x20) == 0)
+                    counters_[i].latch_count(now);
+                if ((byte & 0x10) == 0)
+                    counters_[i].latch_status(now);
+            }
+        } else if ((byte & 0x30) == 0) {
+            counters_[static_cast<unsigned>(selected)].latch_count(now);
+        } else {
+            counters_[static_cast<unsigned>(selected)].program(byte);
+        }
+    }
+
+    std::array<pit_counter, 3> counters_{};
+    pit_counter::cycle next_rise_{pit_counter::no_cycle}; ///< of OUT 0, not yet delivered
+    bool speaker_{};
+};
+static_assert(device<pit_8254> and port_device<pit_8254> and timed_device<pit_8254> and line_device<pit_8254> and
+              saveable<pit_8254>);
+
+} // namespace hv
