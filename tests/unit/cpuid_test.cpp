@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <catch2/catch.hpp>
+
+#include <hv/cpuid.hpp>
+
+#include <array>
+#include <stdexcept>
+#include <string_view>
+
+namespace {
+
+/// A processor that has everything: what a profile lets through shows.
+struct generous_host {
+    auto cpuid(std::uint32_t leaf, std::uint32_t) const -> hv::x86::cpuid_result {
+        if (leaf == 0)
+            return {.eax = 0x1f, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65};
+        if (leaf == 0x80000000)
+            return {.eax = 0x80000028};
+        return {~0u, ~0u, ~0u, ~0u};
+    }
+    void panic(std::string_view why) { throw std::runtime_error{std::string{why}}; }
+};
+
+} // namespace
+
+TEST_CASE("the default profile hides virtualisation, counters and extended state") {
+    generous_host host;
+    auto const table = hv::make_cpuid_table<hv::default_cpuid_profile>(host);
+    namespace bits = hv::x86::cpuid_bits;
+    auto const& one = table.find(1, 0)->values;
+    CHECK((one.ecx & (bits::leaf1_ecx::vmx | bits::leaf1_ecx::pdcm | bits::leaf1_ecx::xsave | bits::leaf1_ecx::osxsave |
+                      bits::leaf1_ecx::avx | bits::leaf1_ecx::monitor)) == 0);
+    CHECK((one.ecx & bits::leaf1_ecx::hypervisor) != 0);
+    CHECK((table.find(0x80000001, 0)->values.ecx & bits::extended1_ecx::svm) == 0);
+    CHECK(table.find(0x8000000a, 0) == nullptr);
+    CHECK(table.find(0xa, 0) == nullptr);
+    CHECK(table.find(0xd, 0) == nullptr);
+    CHECK(table.find(7, 1) == nullptr);
+    CHECK(table.find(0x40000001, 0) == nullptr);
+    CHECK(table.find(0xffffffff, 0) == nullptr);
+}
+
+TEST_CASE("a leaf beyond the host's last gives nothing of the host's") {
+    struct small_host : generous_host {
+        auto cpuid(std::uint32_t leaf, std::uint32_t index) const -> hv::x86::cpuid_result {
+            if (leaf == 0)
+                return {.eax = 1};
+            return generous_host::cpuid(leaf, index);
+        }
+    } host;
+    auto const table = hv::make_cpuid_table<hv::default_cpuid_profile>(host);
+    CHECK(table.find(7, 0)->values == hv::x86::cpuid_result{});
+}
+
+TEST_CASE("a table finds functions with and without subleaves") {
+    std::array const entries{hv::cpuid_entry{.function = 1, .values = {.eax = 10}},
+                             hv::cpuid_entry{.function = 4, .index = 0, .match_index = true, .values = {.eax = 40}},
+                             hv::cpuid_entry{.function = 4, .index = 2, .match_index = true, .values = {.eax = 42}},
+                             hv::cpuid_entry{.function = 9, .values = {.eax = 90}}};
+    hv::cpuid_table table;
+    REQUIRE(table.assign(entries) == hv::status::ok);
+    for (std::uint32_t const index : {0u, 1u, 77u}) {
+        REQUIRE(table.find(1, index) != nullptr);
+        CHECK(table.find(1, index)->values.eax == 10);
+        CHECK(table.find(9, index)->values.eax == 90);
+    }
+    CHECK(table.find(4, 0)->values.eax == 40);
+    CHECK(table.find(4, 1) == nullptr);
+    CHECK(table.find(4, 2)->values.eax == 42);
+    CHECK(table.find(4, 3) == nullptr);
+    CHECK(table.find(0, 0) == nullptr);
+    CHECK(table.find(5, 0) == nullptr);
+}
+
+TEST_CASE("unsorted, repeated or too many leaves are refused and change nothing") {
+    hv::cpuid_table table;
+    std::array const good{hv::cpuid_entry{.function = 1}};
+    REQUIRE(table.assign(good) == hv::status::ok);
+    std::array const unsorted{hv::cpuid_entry{.function = 2}, hv::cpuid_entry{.function = 1}};
+    CHECK(table.assign(unsorted) == hv::status::invalid_argument);
+    std::array const repeated{hv::cpuid_entry{.function = 2}, hv::cpuid_entry{.function = 2}};
+    CHECK(table.assign(repeated) == hv::status::invalid_argument);
+    std::array<hv::cpuid_entry, hv::cpuid_table::capacity + 1> many{};
+    CHECK(table.assign(many) == hv::status::too_big);
+    CHECK(table.entries().size() == 1);
+}
