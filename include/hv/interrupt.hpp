@@ -27,6 +27,15 @@ enum class delivery_mode : std::uint8_t {
 /// Who of all local APICs a message is for, before its destination field is looked at.
 enum class destination_shorthand : std::uint8_t { none = 0, self = 1, all_including_self = 2, all_excluding_self = 3 };
 
+/// Every local APIC, as a destination.
+inline constexpr std::uint32_t broadcast_destination{0xffffffff};
+
+/// The destination that a sender with an 8-bit field means (I/O APIC, MSI, xAPIC): its all-ones is a broadcast, also to
+/// receivers in x2APIC mode, where ffh alone is an ordinary id.
+[[nodiscard]] constexpr auto widened_destination(std::uint8_t destination) -> std::uint32_t {
+    return destination == 0xff ? broadcast_destination : destination;
+}
+
 /// What travels to the local APICs: from an I/O APIC pin, as an MSI, or from another local APIC.
 struct interrupt_message {
     std::uint32_t destination{}; ///< APIC id or logical destination; 8 bits wide unless x2APIC is on

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+
+namespace hv {
+
+/// A set of interrupt vectors in the layout of the local APIC's IRR, ISR and TMR.
+struct vector_set {
+    std::array<std::uint32_t, 8> words{};
+
+    [[nodiscard]] constexpr auto contains(std::uint8_t vector) const -> bool {
+        return (words[vector / 32] & bit(vector)) != 0;
+    }
+    constexpr void insert(std::uint8_t vector) { words[vector / 32] |= bit(vector); }
+    constexpr void erase(std::uint8_t vector) { words[vector / 32] &= ~bit(vector); }
+
+    /// The highest vector, 0 if there is none: vector 0 is not legal, so that 0 compares below every member.
+    [[nodiscard]] constexpr auto highest() const -> std::uint8_t {
+        for (unsigned i{8}; i-- > 0;)
+            if (words[i] != 0)
+                return static_cast<std::uint8_t>(i * 32 + static_cast<unsigned>(std::bit_width(words[i])) - 1);
+        return 0;
+    }
+
+    /// Whether no vector below 16 is a member.
+    [[nodiscard]] constexpr auto is_legal() const -> bool { return (words[0] & 0xffff) == 0; }
+
+    /// Whether no two members share a priority class (their upper four bits).
+    [[nodiscard]] constexpr auto has_one_of_each_class() const -> bool {
+        for (auto const word : words)
+            if (std::popcount(word & 0xffff) > 1 or std::popcount(word >> 16) > 1)
+                return false;
+        return true;
+    }
+
+    constexpr auto operator==(vector_set const&) const -> bool = default;
+
+  private:
+    [[nodiscard]] static constexpr auto bit(std::uint8_t vector) -> std::uint32_t {
+        return std::uint32_t{1} << (vector & 31);
+    }
+};
+
+} // namespace hv
