@@ -147,9 +147,12 @@ TEST_CASE("CVE-2021-29657: what a racing guest writes is read once, and aligned 
         for (std::uint64_t n{}; not stop; ++n)
             __atomic_store_n(shared, (n & 1) != 0 ? ~0ull : 0ull, __ATOMIC_RELAXED);
     }};
-    unsigned torn{}, changed{};
-    for (unsigned i{}; i != 200000; ++i) {
+    unsigned torn{}, changed{}, flips{};
+    std::uint64_t last{};
+    for (unsigned i{}; i != 50'000'000 and flips < 10'000; ++i) { // until the attacker has really raced
         auto const r = hv::read_value<request>(memory, gpa{0x100});
+        flips += r.value.length != last;
+        last = r.value.length;
         torn += r.value.length != 0 and r.value.length != ~0ull;
         if (r.value.length == 0)            // the check …
             changed += r.value.length != 0; // … and the use
