@@ -3,8 +3,9 @@
 
 #include <hv/guest/acpi_fadt.hpp>
 #include <hv/guest/aml.hpp>
-#include <hv/guest/board.hpp>
 #include <hv/guest/memory_layout.hpp>
+#include <hv/guest/platform.hpp>
+#include <hv/guest/platform_of.hpp>
 #include <hv/guest/table_writer.hpp>
 #include <hv/status.hpp>
 
@@ -17,20 +18,20 @@ namespace hv::guest::acpi {
 namespace detail {
 
 template <guest_memory M>
-constexpr auto write_madt(table_writer<M>& out, board const& b) -> std::uint64_t {
+constexpr auto write_madt(table_writer<M>& out, platform const& p) -> std::uint64_t {
     begin_table(out, "APIC", 4);
-    out.put(b.local_apic);
-    out.put(std::uint32_t{b.pic_8259}); // PCAT_COMPAT
-    for (std::uint32_t i{}; i != b.processors; ++i) {
+    out.put(p.local_apic);
+    out.put(std::uint32_t{p.pic_8259}); // PCAT_COMPAT
+    for (std::uint32_t i{}; i != p.processors; ++i) {
         out.put(std::uint16_t{0x0800}); // type 0: processor local APIC
         out.put(static_cast<std::uint8_t>(i));
         out.put(static_cast<std::uint8_t>(i));
         out.put(std::uint32_t{1}); // enabled
     }
-    if (b.io_apic != 0) {
+    if (p.io_apic != 0) {
         out.put(std::uint16_t{0x0c01}); // type 1: I/O APIC, its pins are the interrupts from 0 on
-        out.put(std::uint16_t{b.io_apic_id});
-        out.put(b.io_apic);
+        out.put(std::uint16_t{p.io_apic_id});
+        out.put(p.io_apic);
         out.put(std::uint32_t{});
         auto const override = [&out](std::uint8_t line, std::uint32_t pin, std::uint16_t flags) {
             out.put(std::uint16_t{0x0a02}); // type 2: interrupt source override, of the ISA bus
@@ -40,8 +41,8 @@ constexpr auto write_madt(table_writer<M>& out, board const& b) -> std::uint64_t
             out.put(flags);
         };
         override(0, 2, 0);
-        if (b.pm1_event != 0)
-            override(b.sci_line, b.sci_line, 0xd); // level, active high
+        if (p.pm1_event != 0)
+            override(p.sci_line, p.sci_line, 0xd); // level, active high
     }
     out.put(std::uint16_t{0x0604}); // type 4: local APIC NMI, of all processors, at LINT1
     out.put(std::uint8_t{0xff});
@@ -51,10 +52,10 @@ constexpr auto write_madt(table_writer<M>& out, board const& b) -> std::uint64_t
 }
 
 template <guest_memory M>
-constexpr auto write_hpet(table_writer<M>& out, board const& b) -> std::uint64_t {
+constexpr auto write_hpet(table_writer<M>& out, platform const& p) -> std::uint64_t {
     begin_table(out, "HPET", 1);
-    out.put(b.hpet_block_id);
-    put_address(out, {.space = address_space::memory, .bits = 0, .address = b.hpet});
+    out.put(p.hpet_block_id);
+    put_address(out, {.space = address_space::memory, .bits = 0, .address = p.hpet});
     out.put(std::uint8_t{});     // the first
     out.put(std::uint16_t{128}); // fewest ticks of a periodic timer
     out.put(std::uint8_t{});
@@ -62,16 +63,16 @@ constexpr auto write_hpet(table_writer<M>& out, board const& b) -> std::uint64_t
 }
 
 template <guest_memory M>
-constexpr auto write_dsdt(table_writer<M>& out, board const& b) -> std::uint64_t {
+constexpr auto write_dsdt(table_writer<M>& out, platform const& p) -> std::uint64_t {
     begin_table(out, "DSDT", 2);
     auto const put = [&out](aml::code const& code) {
         for (std::size_t i{}; i != code.size; ++i)
             out.put(code.bytes[i]);
     };
-    if (b.pm1_control != 0) {
+    if (p.pm1_control != 0) {
         aml::code sleep{};
-        sleep += aml::integer(b.sleep_type_s5);
-        sleep += aml::integer(b.sleep_type_s5);
+        sleep += aml::integer(p.sleep_type_s5);
+        sleep += aml::integer(p.sleep_type_s5);
         sleep += aml::integer(0);
         sleep += aml::integer(0);
         put(aml::name("_S5_", aml::package(4, sleep)));
@@ -82,9 +83,9 @@ constexpr auto write_dsdt(table_writer<M>& out, board const& b) -> std::uint64_t
         content += aml::name("_CRS", resources);
         devices += aml::device(name, content);
     };
-    if (b.uart != 0)
-        add("COM1", "PNP0501", aml::ports_and_line(b.uart, 8, b.uart_line));
-    if (b.rtc)
+    if (p.uart != 0)
+        add("COM1", "PNP0501", aml::ports_and_line(p.uart, 8, p.uart_line));
+    if (p.rtc)
         add("RTC_", "PNP0B00", aml::ports_and_line(0x70, 2, 8));
     put(aml::scope("_SB_", devices));
     return end_table(out);
@@ -99,30 +100,30 @@ struct tables {
     std::array<std::uint64_t, 6> each{}; ///< XSDT, FADT, MADT, DSDT, FACS, HPET; 0 for one that is not there
 };
 
-/// Writes the tables of a board to the BIOS area and answers where they are. bad_address if that is not memory, too_big
-/// if there are more processors than APIC ids.
+/// Writes the tables of a platform to the BIOS area and answers where they are. bad_address if that is not memory,
+/// too_big if there are more processors than APIC ids.
 template <guest_memory M>
-[[nodiscard]] constexpr auto write(M& memory, board const& b) -> result<tables> {
-    if (b.processors == 0 or b.processors > 255)
+[[nodiscard]] constexpr auto write(M& memory, platform const& p) -> result<tables> {
+    if (p.processors == 0 or p.processors > 255)
         return status::too_big;
     table_writer out{memory, memory_layout::acpi_first, memory_layout::mp_first};
     constexpr unsigned rsdp_size{36};
     tables t{.rsdp = out.begin(16)};
     out.zeros(rsdp_size); // for later: it points at the rest
-    if (b.pm1_event != 0) {
+    if (p.pm1_event != 0) {
         t.each[4] = out.begin(64);
         detail::put_facs(out);
     }
-    t.each[3] = detail::write_dsdt(out, b);
-    t.each[2] = detail::write_madt(out, b);
-    t.each[1] = detail::write_fadt(out, b, t.each[3], t.each[4]);
-    if (b.hpet != 0)
-        t.each[5] = detail::write_hpet(out, b);
+    t.each[3] = detail::write_dsdt(out, p);
+    t.each[2] = detail::write_madt(out, p);
+    t.each[1] = detail::write_fadt(out, p, t.each[3], t.each[4]);
+    if (p.hpet != 0)
+        t.each[5] = detail::write_hpet(out, p);
 
     detail::begin_table(out, "XSDT", 1);
     out.put(t.each[1]);
     out.put(t.each[2]);
-    if (b.hpet != 0)
+    if (p.hpet != 0)
         out.put(t.each[5]);
     t.each[0] = detail::end_table(out);
     t.end = out.position();
@@ -145,3 +146,14 @@ template <guest_memory M>
 }
 
 } // namespace hv::guest::acpi
+
+namespace hv::guest {
+
+/// Writes the ACPI tables of a platform and answers where their root pointer is; 0 if they could not be written.
+template <guest_memory M>
+[[nodiscard]] constexpr auto write_acpi_tables(M& memory, platform const& p) -> std::uint64_t {
+    auto const written = acpi::write(memory, p);
+    return written ? written.value.rsdp : 0;
+}
+
+} // namespace hv::guest

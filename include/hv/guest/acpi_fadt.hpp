@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <hv/guest/board.hpp>
+#include <hv/guest/platform.hpp>
 #include <hv/guest/table_writer.hpp>
 
 #include <cstdint>
@@ -82,17 +82,17 @@ inline constexpr std::uint16_t no_rtc{1u << 5};
 } // namespace boot_flag
 
 template <guest_memory M>
-constexpr auto write_fadt(table_writer<M>& out, board const& b, std::uint64_t dsdt, std::uint64_t facs)
+constexpr auto write_fadt(table_writer<M>& out, platform const& p, std::uint64_t dsdt, std::uint64_t facs)
     -> std::uint64_t {
     std::uint32_t flags{fadt_flag::wbinvd | fadt_flag::proc_c1 | fadt_flag::no_fixed_power_button |
                         fadt_flag::no_fixed_sleep_button | fadt_flag::no_fixed_rtc_wake};
-    if (b.pm_timer != 0 and b.pm_timer_32_bits)
+    if (p.pm_timer != 0 and p.pm_timer_32_bits)
         flags |= fadt_flag::pm_timer_32_bits;
-    if (b.reset_port != 0)
+    if (p.reset_port != 0)
         flags |= fadt_flag::reset_register;
     auto const boot = static_cast<std::uint16_t>(boot_flag::legacy_devices | boot_flag::no_vga |
-                                                 (b.keyboard_controller ? boot_flag::keyboard_controller : 0) |
-                                                 (b.rtc ? 0 : boot_flag::no_rtc));
+                                                 (p.keyboard_controller ? boot_flag::keyboard_controller : 0) |
+                                                 (p.rtc ? 0 : boot_flag::no_rtc));
     constexpr std::uint8_t by_byte{1}, by_word{2}, by_double_word{3};
     auto const block = [](std::uint16_t port, std::uint8_t bytes, std::uint8_t access) {
         return port == 0
@@ -107,38 +107,38 @@ constexpr auto write_fadt(table_writer<M>& out, board const& b, std::uint64_t ds
     out.put(static_cast<std::uint32_t>(facs));
     out.put(static_cast<std::uint32_t>(dsdt));
     out.zeros(2); // reserved; no preferred power profile
-    out.put(std::uint16_t{b.sci_line});
+    out.put(std::uint16_t{p.sci_line});
     out.zeros(8); // no SMI command port: the machine is in ACPI mode from the start
-    out.put(std::uint32_t{b.pm1_event});
+    out.put(std::uint32_t{p.pm1_event});
     out.zeros(4);
-    out.put(std::uint32_t{b.pm1_control});
+    out.put(std::uint32_t{p.pm1_control});
     out.zeros(8);
-    out.put(std::uint32_t{b.pm_timer});
+    out.put(std::uint32_t{p.pm_timer});
     out.zeros(8); // no general-purpose events
-    out.put(length(b.pm1_event, 4));
-    out.put(length(b.pm1_control, 2));
+    out.put(length(p.pm1_event, 4));
+    out.put(length(p.pm1_control, 2));
     out.zeros(1);
-    out.put(length(b.pm_timer, 4));
+    out.put(length(p.pm_timer, 4));
     out.zeros(4);
     out.put(std::uint16_t{0xfff}); // C2 and C3 take too long: not supported
     out.put(std::uint16_t{0xfff});
     out.zeros(8);
-    out.put(static_cast<std::uint8_t>(b.rtc ? 0x32 : 0)); // century
+    out.put(static_cast<std::uint8_t>(p.rtc ? 0x32 : 0)); // century
     out.put(boot);
     out.zeros(1);
     out.put(flags);
-    put_address(out, block(b.reset_port, 1, by_byte));
-    out.put(b.reset_value);
+    put_address(out, block(p.reset_port, 1, by_byte));
+    out.put(p.reset_value);
     out.zeros(2);
     out.put(std::uint8_t{1}); // ACPI 5.1
     out.put(std::uint64_t{}); // the FACS has its 32-bit address above, and only one of the two may be there
     out.put(dsdt);
-    put_address(out, block(b.pm1_event, 4, by_word));
+    put_address(out, block(p.pm1_event, 4, by_word));
     put_address(out, {});
-    put_address(out, block(b.pm1_control, 2, by_word));
+    put_address(out, block(p.pm1_control, 2, by_word));
     put_address(out, {});
     put_address(out, {});
-    put_address(out, block(b.pm_timer, 4, by_double_word));
+    put_address(out, block(p.pm_timer, 4, by_double_word));
     put_address(out, {});
     put_address(out, {});
     put_address(out, {}); // sleep control and status: of hardware-reduced machines

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <hv/guest/board.hpp>
 #include <hv/guest/memory_layout.hpp>
+#include <hv/guest/platform.hpp>
 #include <hv/guest/table_writer.hpp>
 #include <hv/status.hpp>
 
@@ -30,8 +30,8 @@ constexpr void put_interrupt(table_writer<M>& out, entry type, interrupt kind, s
 }
 
 template <guest_memory M>
-constexpr auto put_entries(table_writer<M>& out, board const& b) -> std::uint16_t {
-    for (std::uint32_t i{}; i != b.processors; ++i) {
+constexpr auto put_entries(table_writer<M>& out, platform const& p) -> std::uint16_t {
+    for (std::uint32_t i{}; i != p.processors; ++i) {
         out.put(static_cast<std::uint8_t>(entry::processor));
         out.put(static_cast<std::uint8_t>(i));
         out.put(std::uint8_t{0x14});                        // version of an integrated local APIC
@@ -43,17 +43,17 @@ constexpr auto put_entries(table_writer<M>& out, board const& b) -> std::uint16_
     out.put(static_cast<std::uint8_t>(entry::bus));
     out.put(std::uint8_t{});
     out.put("ISA   ");
-    auto count = static_cast<std::uint16_t>(b.processors + 1);
-    if (b.io_apic != 0) {
+    auto count = static_cast<std::uint16_t>(p.processors + 1);
+    if (p.io_apic != 0) {
         out.put(static_cast<std::uint8_t>(entry::io_apic));
-        out.put(b.io_apic_id);
+        out.put(p.io_apic_id);
         out.put(std::uint8_t{0x11});
         out.put(std::uint8_t{1}); // enabled
-        out.put(b.io_apic);
+        out.put(p.io_apic);
         ++count;
         for (std::uint8_t line{}; line != 16; ++line)
             if (line != 2) { // the cascade; its pin is that of line 0
-                put_interrupt(out, entry::io_interrupt, interrupt::vectored, line, b.io_apic_id,
+                put_interrupt(out, entry::io_interrupt, interrupt::vectored, line, p.io_apic_id,
                               line == 0 ? std::uint8_t{2} : line);
                 ++count;
             }
@@ -65,11 +65,11 @@ constexpr auto put_entries(table_writer<M>& out, board const& b) -> std::uint16_
 
 } // namespace detail
 
-/// Writes the table of a board to the BIOS area and answers where the floating pointer is. bad_address if that is not
-/// memory, too_big if there are more processors than APIC ids.
+/// Writes the table of a platform to the BIOS area and answers where the floating pointer is. bad_address if that is
+/// not memory, too_big if there are more processors than APIC ids.
 template <guest_memory M>
-[[nodiscard]] constexpr auto write(M& memory, board const& b) -> result<std::uint64_t> {
-    if (b.processors == 0 or b.processors > 255)
+[[nodiscard]] constexpr auto write(M& memory, platform const& p) -> result<std::uint64_t> {
+    if (p.processors == 0 or p.processors > 255)
         return status::too_big;
     table_writer out{memory, memory_layout::mp_first, memory_layout::reserved_end};
     auto const pointer = out.begin(16);
@@ -89,9 +89,9 @@ template <guest_memory M>
     out.put("HV      HVTABLES    ");
     out.zeros(6);
     out.zeros(2); // number of entries
-    out.put(b.local_apic);
+    out.put(p.local_apic);
     out.zeros(4);
-    auto const count = detail::put_entries(out, b);
+    auto const count = detail::put_entries(out, p);
     out.patch(34, count);
     out.patch(4, static_cast<std::uint16_t>(out.size()));
     out.patch_checksum(7);

@@ -57,7 +57,7 @@ class table_writer {
     constexpr void patch_checksum(std::uint64_t offset) { patch(offset, static_cast<std::uint8_t>(0x100u - sum_)); }
 
   private:
-    constexpr void byte(std::uint8_t value) {
+    [[gnu::noinline]] constexpr void byte(std::uint8_t value) {
         ok_ = ok_ and next_ < end_ and place_value(memory_, next_, value);
         ++next_;
         sum_ = static_cast<std::uint8_t>(sum_ + value);

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
+#include <hv/devices/device_set.hpp>
+#include <hv/devices/hpet.hpp>
+#include <hv/devices/hpet_registers.hpp>
+#include <hv/devices/ioapic.hpp>
+#include <hv/devices/keyboard_controller.hpp>
+#include <hv/devices/lapic.hpp>
+#include <hv/devices/pic_8259.hpp>
+#include <hv/devices/pm_timer.hpp>
+#include <hv/devices/rtc_mc146818.hpp>
+#include <hv/devices/uart_16550.hpp>
 #include <hv/guest/acpi.hpp>
 #include <hv/guest/mp_table.hpp>
 
@@ -51,6 +61,18 @@ auto run(std::string const& command) -> printed {
     return result;
 }
 
+struct full {
+    using devices = hv::device_set<hv::lapic, hv::ioapic, hv::pic_8259, hv::hpet, hv::pm_timer, hv::rtc_mc146818,
+                                   hv::uart_16550<hv::uart_config{.base = 0x2f8, .irq = 3}>,
+                                   hv::uart_16550<hv::uart_config{.base = 0x3f8, .irq = 4}>, hv::keyboard_controller>;
+    static constexpr unsigned max_vcpus{3};
+};
+
+struct empty {
+    using devices = hv::device_set<>;
+    static constexpr unsigned max_vcpus{1};
+};
+
 } // namespace
 
 TEST_CASE("an operating system finds every ACPI table from the root pointer with good checksums") {
@@ -79,7 +101,7 @@ TEST_CASE("an operating system finds every ACPI table from the root pointer with
     CHECK(found == "FACP APIC HPET ");
 }
 
-TEST_CASE("the fixed description table names the board's ports") {
+TEST_CASE("the fixed description table names the platform's ports") {
     test::sparse_memory memory{layout};
     auto const written = hv::guest::acpi::write(memory, {});
     REQUIRE(written);
@@ -128,7 +150,7 @@ TEST_CASE("the interrupt table has every processor and both overrides") {
     CHECK(at + 38 == t + length(memory, t));
 }
 
-TEST_CASE("a device that the board lacks is in no table") {
+TEST_CASE("a device that the platform lacks is in no table") {
     test::sparse_memory memory{layout};
     auto const written = hv::guest::acpi::write(memory, {.io_apic = 0,
                                                          .pic_8259 = false,
@@ -153,7 +175,7 @@ TEST_CASE("a device that the board lacks is in no table") {
     CHECK(memory.read<std::uint32_t>(t + 112) == 0x75);
 }
 
-TEST_CASE("the tables of the largest board fit, and one more processor is refused") {
+TEST_CASE("the tables of the largest platform fit, and one more processor is refused") {
     test::sparse_memory memory{layout};
     auto const acpi = hv::guest::acpi::write(memory, {.processors = 255});
     REQUIRE(acpi);
@@ -203,17 +225,46 @@ TEST_CASE("the MP table lists processors, the bus, the I/O APIC and where interr
     CHECK(counts[4] == 2);
 }
 
+TEST_CASE("the tables of a machine name the devices of its set and no others") {
+    constexpr auto all = hv::guest::acpi_of<full>();
+    constexpr hv::guest::platform defaults{};
+    STATIC_REQUIRE(all.processors == 3);
+    STATIC_REQUIRE(hv::guest::acpi_of<full>(2).processors == 2);
+    STATIC_REQUIRE(all.local_apic == defaults.local_apic);
+    STATIC_REQUIRE(all.io_apic == defaults.io_apic);
+    STATIC_REQUIRE((all.pic_8259 and all.keyboard_controller and all.rtc));
+    STATIC_REQUIRE(all.hpet == defaults.hpet);
+    STATIC_REQUIRE(all.pm1_event == hv::pm_timer::event_port);
+    STATIC_REQUIRE(all.pm1_control == hv::pm_timer::control_port);
+    STATIC_REQUIRE(all.pm_timer == hv::pm_timer::timer_port);
+    STATIC_REQUIRE(all.sleep_type_s5 == hv::pm_timer::slp_typ_s5);
+    STATIC_REQUIRE(all.reset_port == hv::pm_timer::reset_port);
+    STATIC_REQUIRE(all.uart == 0x2f8);
+    STATIC_REQUIRE(all.uart_line == 3);
+    CHECK(all.hpet_block_id ==
+          static_cast<std::uint32_t>(hv::hpet_registers::capabilities(hv::hpet::frequency, hv::hpet::timer_count)));
+
+    constexpr auto none = hv::guest::acpi_of<empty>();
+    STATIC_REQUIRE((none.io_apic == 0 and none.hpet == 0 and none.pm1_event == 0 and none.uart == 0));
+    STATIC_REQUIRE(not(none.pic_8259 or none.keyboard_controller or none.rtc));
+
+    test::sparse_memory memory{layout};
+    CHECK(hv::guest::write_acpi_tables(memory, all) == 0xe0000);
+    memory.refused_page = 0xe0000;
+    CHECK(hv::guest::write_acpi_tables(memory, all) == 0);
+}
+
 TEST_CASE("iasl disassembles every ACPI table and compiles it again without a remark") {
     if (run("command -v iasl").status != 0) {
         WARN("skipped: iasl (Debian package acpica-tools) is not installed");
         return;
     }
-    auto const board =
-        GENERATE(hv::guest::board{.processors = 4},
-                 hv::guest::board{.rtc = false, .pm_timer_32_bits = false, .uart = 0x2f8, .uart_line = 3},
-                 hv::guest::board{.io_apic = 0, .rtc = false, .hpet = 0, .uart = 0});
+    auto const description =
+        GENERATE(hv::guest::platform{.processors = 4},
+                 hv::guest::platform{.rtc = false, .pm_timer_32_bits = false, .uart = 0x2f8, .uart_line = 3},
+                 hv::guest::platform{.io_apic = 0, .rtc = false, .hpet = 0, .uart = 0});
     test::sparse_memory memory{layout};
-    auto const written = hv::guest::acpi::write(memory, board);
+    auto const written = hv::guest::acpi::write(memory, description);
     REQUIRE(written);
     auto folder = (std::filesystem::temp_directory_path() / "hv_acpi_XXXXXX").string();
     REQUIRE(::mkdtemp(folder.data()) != nullptr);

@@ -7,7 +7,7 @@ namespace hv::guest {
 
 /// What the firmware tables tell a guest about its machine. A member that is 0 or false is a device that the machine
 /// does not have.
-struct board {
+struct platform {
     std::uint32_t processors{1}; ///< APIC ids 0 and up, at most 255
     std::uint32_t local_apic{0xfee00000};
     std::uint32_t io_apic{0xfec00000};
