@@ -13,13 +13,21 @@
 #include <iostream>
 
 /// hv-verify: proves of a linked image, an object or a kernel module that no indirect branch, and nothing else that
-/// design forbids, lies between a VM exit and the next entry.
+/// the design forbids, lies between a VM exit and the next entry.
 namespace {
+
+/// The folder of the rules and cuts that belong to this program: beside it where it is installed, else in the sources.
+auto own_folder() -> std::filesystem::path {
+    std::error_code ignored;
+    auto const program = std::filesystem::read_symlink("/proc/self/exe", ignored);
+    auto const installed = program.parent_path().parent_path() / "share/hv";
+    return std::filesystem::exists(installed / "rules.txt", ignored) ? installed : HV_VERIFY_FOLDER;
+}
 
 struct options {
     std::string file{};
-    std::string rules{HV_VERIFY_FOLDER "/rules.txt"};
-    std::string cuts{HV_VERIFY_FOLDER "/cuts.txt"};
+    std::string rules{own_folder() / "rules.txt"};
+    std::string cuts{own_folder() / "cuts.txt"};
     verify::wishes wanted{};
     bool json{};
 };
