@@ -7,6 +7,7 @@
 #include "cmos_clock.hpp"
 #include "interrupt_controllers.hpp"
 #include "reference_clock.hpp"
+#include "text.hpp"
 #include "trap.hpp"
 
 #include <hv/x86/exception.hpp>
@@ -39,6 +40,9 @@ void host::panic(std::string_view why) {
 }
 
 void host::leave(std::uint8_t status) {
+    text t;
+    t << "left with status ";
+    log(t.decimal(status).view()); // Bochs has no exit status
     console_.drain();
     log_port_.drain();
     out8(0xf4, status);                               // QEMU's isa-debug-exit

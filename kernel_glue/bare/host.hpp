@@ -8,6 +8,7 @@
 #include "fpu.hpp"
 #include "instructions.hpp"
 #include "local_apic.hpp"
+#include "marks.hpp"
 #include "page_allocator.hpp"
 #include "uart.hpp"
 
@@ -102,9 +103,10 @@ class host {
 
     /// Stream 0 is the console, 1 the second serial port, 2 the emulator's debug port.
     void put(std::uint8_t stream, std::uint8_t byte) {
-        if (stream == 0)
+        if (stream == 0) {
+            marks_.put(byte, *this);
             console_.put(byte);
-        else if (stream == 1)
+        } else if (stream == 1)
             log_port_.put(byte);
         else if (stream == 2)
             out8(0xe9, byte);
@@ -126,6 +128,8 @@ class host {
     [[nodiscard]] auto board() const -> bare::board const& { return board_; }
     [[nodiscard]] auto apic() -> local_apic& { return apic_; }
     [[nodiscard]] auto tsc_report() const -> bare::tsc_report const& { return tsc_report_; }
+    /// When lines that a guest marks came by on the console.
+    [[nodiscard]] auto marks() const -> console_marks const& { return marks_; }
     [[nodiscard]] auto nmi_count() const -> std::uint64_t { return nmis_; }
     [[nodiscard]] auto timer_interrupt_count() const -> std::uint64_t { return timer_interrupts_; }
 
@@ -161,6 +165,7 @@ class host {
     }
 
     console console_{};
+    console_marks marks_{};
     uart log_port_{0x2f8};
     page_allocator memory_{};
     clock clock_{};

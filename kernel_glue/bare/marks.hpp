@@ -16,10 +16,11 @@ class console_marks {
   public:
     static constexpr std::size_t letters{26};
 
-    constexpr void put(std::uint8_t byte, nanoseconds now) {
+    template <typename Clock>
+    constexpr void put(std::uint8_t byte, Clock const& clock) {
         if (matched_ == pattern.size()) {
             if (byte >= 'A' and byte <= 'Z')
-                times_[byte - 'A'] = now;
+                times_[byte - 'A'] = clock.now();
             matched_ = 0;
         } else if (byte == static_cast<std::uint8_t>(pattern[matched_])) {
             ++matched_;

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 namespace hv::bare {
+
+/// Part of a text, without the exception of std::string_view::substr: `from` is at most its size.
+[[nodiscard]] constexpr auto part(std::string_view text, std::size_t from, std::size_t count = std::string_view::npos)
+    -> std::string_view {
+    auto const rest = text.size() - from;
+    return {text.data() + from, count < rest ? count : rest};
+}
 
 /// The image's own command line: words `name` or `name=value`.
 class options {
@@ -41,11 +49,11 @@ class options {
             auto end = line_.find(' ', at);
             if (end == std::string_view::npos)
                 end = line_.size();
-            auto const one = line_.substr(at, end - at);
+            auto const one = part(line_, at, end - at);
             if (one == name)
                 return {.found = true};
-            if (one.size() > name.size() and one.substr(0, name.size()) == name and one[name.size()] == '=')
-                return {.found = true, .value = one.substr(name.size() + 1)};
+            if (one.size() > name.size() and part(one, 0, name.size()) == name and one[name.size()] == '=')
+                return {.found = true, .value = part(one, name.size() + 1)};
             at = end + 1;
         }
         return {};

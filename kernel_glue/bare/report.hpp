@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/backends/backend.hpp>
 #include <hv/exit_list.hpp>
 #include <hv/stats.hpp>
 #include <hv/stop.hpp>
@@ -75,6 +76,20 @@ void print_exits(Host& host, vcpu_stats const& stats) {
     line.clear();
     line.text("unclaimed: ports ").decimal(stats.unclaimed_ports).text(", MMIO ").decimal(stats.unclaimed_mmio);
     line.text("; MSR accesses refused ").decimal(stats.refused_msrs);
+    host.log(line.view());
+}
+
+/// What the processor offers, in one line.
+template <typename Host>
+void print_processor(Host& host, processor_report const& report) {
+    text_line<256> line;
+    line.text("processor: ").decimal(report.address_spaces).text(" address spaces");
+    auto const feature = [&line](char const* name, bool there) { line.text(there ? ", " : ", no ").text(name); };
+    feature("next RIP", report.next_rip);
+    feature("decode assists", report.decode_assist);
+    feature("flush by ASID", report.flush_by_asid);
+    feature("clean bits", report.clean_bits);
+    feature("XSETBV intercept", report.xsetbv_intercepted);
     host.log(line.view());
 }
 

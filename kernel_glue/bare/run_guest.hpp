@@ -8,6 +8,7 @@
 
 #include <hv/guest/acpi.hpp>
 #include <hv/guest/image.hpp>
+#include <hv/guest/platform_of.hpp>
 #include <hv/vmm.hpp>
 
 #include <array>
@@ -26,21 +27,6 @@ namespace hv::bare {
 /// How an image ends; ./hv run passes it on.
 enum class exit_status : int { success = 0, guest_failed = 1, unusable = 2, stopped = 3 };
 
-/// The bare host, listening for marks in what guests print.
-class guest_host : public host {
-  public:
-    using host::host;
-    void put(std::uint8_t stream, std::uint8_t byte) {
-        if (stream == 0)
-            marks_.put(byte, now());
-        host::put(stream, byte);
-    }
-    [[nodiscard]] auto marks() const -> console_marks const& { return marks_; }
-
-  private:
-    console_marks marks_{};
-};
-
 namespace detail {
 
 [[nodiscard]] inline auto refuse(host& h, std::string_view what, std::string_view why = {}) -> int {
@@ -49,11 +35,11 @@ namespace detail {
 }
 
 inline auto first_word(std::string_view line) -> std::string_view {
-    return line.substr(0, line.find(' '));
+    return part(line, 0, line.find(' '));
 }
 inline auto behind_first_word(std::string_view line) -> std::string_view {
     auto const space = line.find(' ');
-    return space == std::string_view::npos ? std::string_view{} : line.substr(space + 1);
+    return space == std::string_view::npos ? std::string_view{} : part(line, space + 1);
 }
 
 template <typename Host>
@@ -74,14 +60,14 @@ void print_seconds(Host& h, std::string_view what, nanoseconds d) {
 } // namespace detail
 
 template <typename Machine>
-auto run_guest(guest_host& h, boot_information const& boot) -> int {
-    using machine_type = vm<Machine, guest_host>;
+auto run_guest(host& h, boot_information const& boot) -> int {
+    using machine_type = vm<Machine, host>;
     options const words{boot.command_line};
     auto const modules = boot.modules();
     if (modules.empty())
         return detail::refuse(h, "no guest: the boot loader gave no module");
 
-    vmm<Machine, guest_host> monitor{h};
+    vmm<Machine, host> monitor{h};
     auto const report = monitor.examine();
     if (report.verdict != status::ok)
         return detail::refuse(h, "this processor cannot run the machine: it lacks ", report.missing);
@@ -108,7 +94,7 @@ auto run_guest(guest_host& h, boot_information const& boot) -> int {
         if (file_count != files.size())
             files[file_count++] = {.bytes = bytes_of(m), .text = m.string};
 
-    auto const tables = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>());
+    auto const tables = guest::acpi::write(machine.memory(), guest::acpi_of<Machine>());
     auto const loaded =
         guest::load(machine.memory(), {.image = bytes_of(modules[0]),
                                        .kind = words.has("flat") ? guest::image_kind::flat : guest::image_kind::unknown,
@@ -116,7 +102,7 @@ auto run_guest(guest_host& h, boot_information const& boot) -> int {
                                        .command_line = detail::behind_first_word(modules[0].string),
                                        .modules = std::span{files}.first(file_count),
                                        .layout = layout,
-                                       .rsdp = tables});
+                                       .rsdp = tables ? tables.value.rsdp : 0});
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
 
