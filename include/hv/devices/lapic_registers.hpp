@@ -65,7 +65,7 @@ struct lapic_registers {
     static constexpr std::uint32_t version{0x14 | (local_source_count - 1) << 16};
     static constexpr std::uint32_t svr_writable{x86::apic::svr::vector | x86::apic::svr::software_enable |
                                                 x86::apic::svr::focus_processor_checking};
-    static constexpr std::uint32_t icr_low_writable{0x000cefff};
+    static constexpr std::uint32_t icr_low_writable{0x000ccfff};
     static constexpr std::uint32_t dfr_fixed{0x0fffffff};
 
     std::uint32_t id{};
