@@ -121,7 +121,7 @@ class hpet {
     struct timer {
         std::uint64_t config{hpet_registers::capabilities_of_timer};
         std::uint64_t message{}; ///< address 63:32, data 31:0
-        std::uint32_t comparator{};
+        std::uint32_t comparator{0xffffffff};
         std::uint32_t rate{};  ///< what a periodic timer adds to its comparator at each match
         instant target{never}; ///< when the counter next matches
 

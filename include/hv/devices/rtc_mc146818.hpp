@@ -234,12 +234,16 @@ class rtc_mc146818 {
         show(registers_, old.value + passed, (second + passed) / seconds_per_day);
     }
 
+    /// The request is what flags and enables say at any time; only its rise is an interrupt.
     void request_interrupt(auto& context) {
         using namespace rtc_registers;
-        if ((registers_[c] & interrupt_request) != 0 or (registers_[b] & registers_[c] & all_flags) == 0)
-            return;
-        registers_[c] |= interrupt_request;
-        context.pulse(lines[0]);
+        auto const requested = (registers_[c] & interrupt_request) != 0;
+        if ((registers_[b] & registers_[c] & all_flags) == 0) {
+            registers_[c] &= all_flags;
+        } else if (not requested) {
+            registers_[c] |= interrupt_request;
+            context.pulse(lines[0]);
+        }
     }
 
     void write_a(std::uint8_t value, instant now) {
