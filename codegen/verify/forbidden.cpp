@@ -22,7 +22,7 @@ auto is_fpu_register(std::string_view name) -> bool {
         return true;
     return std::ranges::any_of(families, [&](auto family) {
         return name.starts_with(family) and name.size() > family.size() and
-               name.find_first_not_of("0123456789_K", family.size()) == name.npos;
+               name.find_first_not_of("0123456789_K", family.size()) == std::string_view::npos;
     });
 }
 

@@ -22,7 +22,7 @@ void for_each_line(std::string const& path, auto each) {
         if (line.empty() or line.starts_with('#'))
             continue;
         each(std::string_view{line}, [&](std::string const& what) -> void {
-            throw unusable{path + ":" + std::to_string(number) + ": " + what};
+            throw unusable{std::string{path}.append(":").append(std::to_string(number)).append(": ").append(what)};
         });
     }
 }
@@ -32,7 +32,7 @@ auto fields(std::string_view line) -> std::vector<std::string> {
     while (true) {
         auto const tab = line.find('\t');
         made.emplace_back(line.substr(0, tab));
-        if (tab == line.npos)
+        if (tab == std::string_view::npos)
             return made;
         line.remove_prefix(tab + 1);
     }
@@ -44,7 +44,7 @@ constexpr std::array kinds{rules::leave,       rules::vm_exit_entry, rules::inte
 } // namespace
 
 auto matches(std::string_view pattern, std::string_view name) -> bool {
-    std::size_t p{}, n{}, star{pattern.npos}, resume{};
+    std::size_t p{}, n{}, star{std::string_view::npos}, resume{};
     while (n < name.size()) {
         if (p < pattern.size() and pattern[p] == '*') {
             star = p++;
@@ -52,14 +52,14 @@ auto matches(std::string_view pattern, std::string_view name) -> bool {
         } else if (p < pattern.size() and pattern[p] == name[n]) {
             ++p;
             ++n;
-        } else if (star != pattern.npos) {
+        } else if (star != std::string_view::npos) {
             p = star + 1;
             n = ++resume;
         } else {
             return false;
         }
     }
-    return pattern.substr(p).find_first_not_of('*') == pattern.npos;
+    return pattern.substr(p).find_first_not_of('*') == std::string_view::npos;
 }
 
 auto rules::read(std::string const& path) -> rules {

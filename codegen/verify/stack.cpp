@@ -62,7 +62,7 @@ class follower {
             work_.push_back(a);
     }
 
-    void step(instruction const& i, stack_state s) {
+    void step(instruction const& i, stack_state const& s) {
         auto const call = i.goes == flow::call or i.goes == flow::indirect_call;
         auto const after = s.after(decode_, i);
         auto const* f = file_.function_at(i.at);
