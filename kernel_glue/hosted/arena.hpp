@@ -55,6 +55,8 @@ class arena {
         if (bytes == 0 or alignment < page_size or (alignment & (alignment - 1)) != 0 or alignment > base_alignment)
             throw std::logic_error{
                 "hosted: allocation of no bytes, or its alignment is no power of two from a page up"};
+        if (bytes > size_)
+            return nullptr;
         auto const whole = rounded(bytes);
         auto at = gap(next_, whole, alignment);
         if (at == size_)

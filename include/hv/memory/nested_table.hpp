@@ -36,7 +36,7 @@ class nested_table {
         if (root_ != nullptr)
             return status::already_exists;
         root_ = static_cast<std::uint64_t*>(host.allocate(page_size, page_size));
-        largest_ = static_cast<unsigned>(largest);
+        largest_ = largest;
         return root_ == nullptr ? status::out_of_memory : status::ok;
     }
     /// Frees every table. The guest never runs again.
@@ -49,16 +49,17 @@ class nested_table {
     [[nodiscard]] auto root(Host& host) const -> hpa { return host.physical(root_); }
 
     /// Maps [first, first + bytes) to host memory from `to` on, with the largest entries that fit, in place of whatever
-    /// was mapped there. invalid_argument, out_of_memory.
-    auto map(Host& host, gpa first, hpa to, std::uint64_t bytes, access allowed, memory_type type) -> status {
+    /// was mapped there; none larger than `largest`. invalid_argument, out_of_memory.
+    auto map(Host& host, gpa first, hpa to, std::uint64_t bytes, access allowed, memory_type type,
+             leaf_size largest = leaf_size::one_gib) -> status {
         if (not is_range(first.value, bytes, limit) or not is_range(to.value, bytes, 1ull << 52) or
             not is_right(allowed))
             return status::invalid_argument;
         page_reserve<Host> reserve{};
-        if (not reserve.fill(host, tables_to_map(host, first, to, bytes)))
+        if (not reserve.fill(host, tables_to_map(host, first, to, bytes, largest)))
             return status::out_of_memory;
         for (std::uint64_t done{}; done != bytes;) {
-            auto const level = level_that_fits(first + done, to + done, bytes - done);
+            auto const level = level_that_fits(first + done, to + done, bytes - done, largest);
             place(host, reserve, first + done, level, Format::leaf(to + done, level, allowed, type));
             done += level_bytes(level);
         }
@@ -196,18 +197,19 @@ class nested_table {
         return Format::is_present(load(found.entry())) ? found.entry() : nullptr;
     }
 
-    [[nodiscard]] auto level_that_fits(gpa first, hpa to, std::uint64_t bytes) const -> unsigned {
-        auto level = largest_;
+    [[nodiscard]] auto level_that_fits(gpa first, hpa to, std::uint64_t bytes, leaf_size largest) const -> unsigned {
+        auto level = static_cast<unsigned>(largest < largest_ ? largest : largest_);
         while (level > 1 and (((first.value | to.value) & (level_bytes(level) - 1)) != 0 or bytes < level_bytes(level)))
             --level;
         return level;
     }
 
     /// How many tables `map` will add. Each is counted at the first address of the range that needs it.
-    [[nodiscard]] auto tables_to_map(Host& host, gpa first, hpa to, std::uint64_t bytes) const -> std::size_t {
+    [[nodiscard]] auto tables_to_map(Host& host, gpa first, hpa to, std::uint64_t bytes, leaf_size largest) const
+        -> std::size_t {
         std::size_t count{};
         for (std::uint64_t done{}; done != bytes;) {
-            auto const level = level_that_fits(first + done, to + done, bytes - done);
+            auto const level = level_that_fits(first + done, to + done, bytes - done, largest);
             for (auto above = find(host, first + done).level; above > level; --above)
                 count += done == 0 or detail::is_aligned(first + done, above) ? 1 : 0;
             done += level_bytes(level);
@@ -338,7 +340,7 @@ class nested_table {
     }
 
     std::uint64_t* root_{};
-    unsigned largest_{};
+    leaf_size largest_{leaf_size::four_kib};
 };
 
 } // namespace hv
