@@ -254,6 +254,8 @@ TEST_CASE("APR follows TPR, IRR and ISR") {
     CHECK(b.get(reg::arbitration_priority) == 0x40);
     b.take(0x44);
     CHECK(b.apic.arbitration_priority() == 0x40);
+    b.set(reg::task_priority, 0x45);
+    CHECK(b.apic.arbitration_priority() == 0x40); // TPR's lower half counts only above the class in service
     b.set(reg::task_priority, 0x7f);
     CHECK(b.apic.arbitration_priority() == 0x7f);
 }

@@ -244,6 +244,7 @@ TEST_CASE("entering or leaving TSC-deadline mode disarms") {
         CHECK(b.get(reg::current_count) == 0);
         b.set(reg::initial_count, 1000); // ignored in this mode
         CHECK(b.apic.deadline() == never);
+        CHECK(b.get(reg::initial_count) == 0);
         CHECK(b.write_msr(0x6e0, 5'000'000));
         CHECK(b.apic.deadline() != never);
         b.set(reg::lvt_timer, tsc_deadline | 0x41); // the same mode: stays armed
