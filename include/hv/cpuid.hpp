@@ -112,6 +112,7 @@ struct default_cpuid_profile {
             cpuid_rule{.function = 0x0, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0xd}},
             cpuid_rule{.function = 0x1, .allow = {.eax = all, .ebx = 0x0000ff00, .ecx = features_ecx, .edx = features_edx},
                        .set = {.ecx = leaf1_ecx::hypervisor}},
+            cpuid_rule{.function = 0x6, .set = {.eax = 1u << 2}}, // the local APIC's timer always runs
             cpuid_rule{.function = 0x7, .index = 0, .match_index = true,
                        .allow = {.ebx = structured_ebx, .ecx = leaf7_ecx::umip, .edx = leaf7_edx::fsrm}},
             cpuid_rule{.function = 0x40000000, .set = {.eax = 0x40000000, .ebx = 0x20207668, .ecx = 0x20207668, .edx = 0x20207668}},

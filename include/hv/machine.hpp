@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/backends/backend.hpp>
 #include <hv/cpuid.hpp>
 #include <hv/devices/device_set.hpp>
 #include <hv/handlers.hpp>
+#include <hv/memory/mapping.hpp>
 #include <hv/msr.hpp>
 #include <hv/trace.hpp>
 
@@ -12,17 +14,15 @@
 
 namespace hv {
 
+class lapic;
+class ioapic;
+class pic_8259;
+
 /// How a guest reads time from its TSC.
 enum class tsc_policy : std::uint8_t {
     offset, ///< the host's counter plus a constant
     scaled, ///< the host's counter, scaled by the processor: a guest keeps its frequency on another host
     trapped ///< RDTSC exits and is computed from the host's clock: the same without hardware for it
-};
-
-/// When nested page tables are filled.
-enum class fill_policy : std::uint8_t {
-    at_map,  ///< when memory is given to the machine, with the largest leaves that fit
-    on_fault ///< when the guest first touches a page, with 4 KiB leaves
 };
 
 /// What a machine names, with the values it has if it does not. Derive from it and override:
@@ -50,7 +50,8 @@ struct default_machine {
     /// The MSRs a guest has beyond those of devices and backend; what no rule names raises #GP.
     using msrs = default_msr_policy;
     static constexpr tsc_policy tsc{tsc_policy::offset};
-    static constexpr fill_policy memory_fill{fill_policy::at_map};
+    /// When nested page tables are filled: when memory is given to the machine, or when the guest first touches it.
+    static constexpr fill memory_fill{fill::eager};
     /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. The only safe value where the processor does not intercept
     /// XSETBV.
     static constexpr bool hide_xsave{true};
@@ -70,6 +71,22 @@ namespace detail {
 template <typename Machine>
 concept names_backend = requires { typename Machine::backend; };
 
+template <typename... Devices>
+consteval auto any_drives_a_line(meta::types<Devices...>) -> bool {
+    return (line_device<Devices> or ...);
+}
+
+template <typename Profile>
+consteval auto is_sorted_profile() -> bool {
+    for (std::size_t i{1}; i < Profile::rules.size(); ++i) {
+        auto const& a = Profile::rules[i - 1];
+        auto const& b = Profile::rules[i];
+        if (b.function < a.function or (b.function == a.function and (not a.match_index or b.index <= a.index)))
+            return false;
+    }
+    return true;
+}
+
 /// Each check is a sentence. They stand in one class so that a machine fails before anything else is instantiated.
 template <typename Machine>
 struct machine_checks {
@@ -85,6 +102,28 @@ struct machine_checks {
                   "XSAVE for guests needs an XSETBV intercept that works; this version always hides it");
     static_assert(Machine::tsc != tsc_policy::scaled,
                   "tsc_policy::scaled needs processor support that no backend here has yet");
+    static_assert(not any_drives_a_line(typename Machine::devices::all{}) or Machine::devices::template has<pic_8259> or
+                      Machine::devices::template has<ioapic>,
+                  "a device drives an interrupt line, but the machine has neither a pic_8259 nor an ioapic");
+    static_assert(not Machine::devices::template has<ioapic> or Machine::devices::template has<lapic>,
+                  "an ioapic needs a lapic in the same device_set");
+    static_assert(Machine::max_vcpus == 1 or Machine::devices::template has<lapic>,
+                  "several vCPUs need a lapic in the device_set: nothing else can start the second");
+    static_assert(is_sorted_profile<typename Machine::cpuid>(),
+                  "a CPUID profile is not sorted by function and index, or names a leaf twice");
+    static constexpr bool ok{true};
+};
+
+/// What the backend must do, part by part.
+template <typename Machine, typename Host>
+struct backend_checks {
+    using backend = typename Machine::backend;
+    static_assert(vcpu_registers<typename backend::vcpu>,
+                  "the machine's backend lacks a register operation: see hv::vcpu_registers");
+    static_assert(vcpu_events<typename backend::vcpu>,
+                  "the machine's backend lacks an event operation: see hv::vcpu_events");
+    static_assert(hardware_backend<backend, Host>,
+                  "the machine's backend lacks an operation: see hv::hardware_backend");
     static constexpr bool ok{true};
 };
 

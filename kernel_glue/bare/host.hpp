@@ -3,13 +3,13 @@
 
 #include "acpi.hpp"
 #include "boot_information.hpp"
-#include "clock.hpp"
 #include "console.hpp"
 #include "fpu.hpp"
 #include "instructions.hpp"
 #include "local_apic.hpp"
 #include "marks.hpp"
 #include "page_allocator.hpp"
+#include "tsc_clock.hpp"
 #include "uart.hpp"
 
 #include <hv/address.hpp>
@@ -168,7 +168,7 @@ class host {
     console_marks marks_{};
     uart log_port_{0x2f8};
     page_allocator memory_{};
-    clock clock_{};
+    tsc_clock clock_{};
     std::int64_t wall_clock_at_zero_{0};
     nanoseconds armed_{INT64_MAX};
     local_apic apic_{};

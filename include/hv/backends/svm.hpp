@@ -8,10 +8,9 @@
 #include <hv/backends/svm/vm.hpp>
 #include <hv/backends/svm/world_switch.hpp>
 #include <hv/exit.hpp>
+#include <hv/memory/npt.hpp>
 
 namespace hv {
-
-struct npt_format;
 
 /// AMD's virtualisation, over any means of executing VMRUN: the instruction, or a model of it in tests.
 ///

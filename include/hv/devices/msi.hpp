@@ -12,7 +12,6 @@ namespace hv {
 /// invalid_argument if the address is not FEEx_xxxxh, the delivery mode is reserved or a level is taken back.
 /// SDM Vol. 3A, "Message Address Register Format" and "Message Data Register Format".
 [[nodiscard]] constexpr auto decode_msi(std::uint64_t address, std::uint32_t data) -> result<interrupt_message> {
-    constexpr std::uint64_t redirection_hint{1u << 3};
     constexpr std::uint64_t logical{1u << 2};
     auto const mode = static_cast<delivery_mode>(data >> 8 & 7);
     auto const level = (data >> 15 & 1) != 0;
@@ -25,8 +24,9 @@ namespace hv {
     return interrupt_message{.destination = widened_destination(static_cast<std::uint8_t>(address >> 12)),
                              .vector = static_cast<std::uint8_t>(data),
                              .mode = mode,
-                             // Without the hint the destination mode is ignored: it is an APIC id.
-                             .logical = (address & (redirection_hint | logical)) == (redirection_hint | logical),
+                             // The manual says that the mode counts only with the redirection hint. Processors honour
+                             // it without, and Linux sends logical destinations that way.
+                             .logical = (address & logical) != 0,
                              .level = level};
 }
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/interrupt.hpp>
+#include <hv/stop.hpp>
+#include <hv/time.hpp>
+
+#include <cstdint>
+
+namespace hv {
+
+/// The services that devices of machine scope get from a vm. Made anew for each call into the board; reads the clock at
+/// most once, so time stands still during the call.
+template <typename Vm>
+class machine_context {
+  public:
+    explicit machine_context(Vm& machine) : vm_{machine} {}
+
+    [[nodiscard]] auto now() -> instant {
+        if (now_ == never)
+            now_ = vm_.now();
+        return now_;
+    }
+    [[nodiscard]] auto wall_clock() -> std::int64_t { return vm_.wall_clock_at(now()); }
+
+    void raise(irq_line line) { vm_.raise(*this, line); }
+    void lower(irq_line line) { vm_.lower(*this, line); }
+    void pulse(irq_line line) { vm_.pulse(*this, line); }
+    void set_interrupt_request(bool level) { vm_.set_external_interrupt(*this, level); }
+    void deliver(interrupt_message const& message) { vm_.deliver(message, nullptr); }
+
+    void put(auto stream, std::uint8_t byte) { vm_.host().put(stream.number, byte); }
+    void power_off() { vm_.stop({.kind = stop_kind::power_off}); }
+    void reset_machine() { vm_.stop({.kind = stop_kind::reset}); }
+    void exit_machine(std::uint32_t code) { vm_.stop({.kind = stop_kind::exit_code, .code = code}); }
+
+  private:
+    Vm& vm_;
+    instant now_{never};
+};
+
+/// The services that a local APIC gets from its vCPU.
+template <typename Vcpu>
+class processor_context {
+  public:
+    explicit processor_context(Vcpu& processor) : vcpu_{processor} {}
+
+    [[nodiscard]] auto now() -> instant {
+        if (now_ == never)
+            now_ = vcpu_.machine().now();
+        return now_;
+    }
+    [[nodiscard]] auto processor_id() const -> std::uint32_t { return vcpu_.id(); }
+    [[nodiscard]] auto guest_tsc() const -> std::uint64_t { return vcpu_.machine().guest_tsc(); }
+    [[nodiscard]] auto instant_of_tsc(std::uint64_t tsc) -> instant { return vcpu_.machine().instant_of_tsc(tsc); }
+    void send(interrupt_message const& message) { vcpu_.machine().deliver(message, &vcpu_); }
+    void end_of_interrupt(std::uint8_t vector) { vcpu_.machine().end_of_interrupt(vector); }
+
+  private:
+    Vcpu& vcpu_;
+    instant now_{never};
+};
+
+} // namespace hv

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/register_access.hpp>
+#include <hv/x86/registers.hpp>
+
+#include <cstdint>
+
+namespace hv {
+
+/// A vCPU as the instruction emulator wants it: registers of the hardware state, memory and devices of the machine.
+template <typename Vcpu>
+class emulated_cpu {
+  public:
+    explicit emulated_cpu(Vcpu& processor) : cpu_{processor} {}
+
+    [[nodiscard]] auto gpr(x86::gpr name) const -> std::uint64_t { return cpu_.hardware().gpr(name); }
+    void set_gpr(x86::gpr name, std::uint64_t value) { cpu_.hardware().set_gpr(name, value); }
+    [[nodiscard]] auto rip() const -> std::uint64_t { return cpu_.hardware().rip(); }
+    void set_rip(std::uint64_t value) { cpu_.hardware().set_rip(value); }
+    [[nodiscard]] auto rflags() const -> std::uint64_t { return cpu_.hardware().rflags(); }
+    void set_rflags(std::uint64_t value) { cpu_.hardware().set_rflags(value); }
+    [[nodiscard]] auto cr0() const -> std::uint64_t { return cpu_.hardware().cr0(); }
+    [[nodiscard]] auto cr2() const -> std::uint64_t { return cpu_.hardware().cr2(); }
+    [[nodiscard]] auto cr3() const -> std::uint64_t { return cpu_.hardware().cr3(); }
+    [[nodiscard]] auto cr4() const -> std::uint64_t { return cpu_.hardware().cr4(); }
+    [[nodiscard]] auto efer() const -> std::uint64_t { return cpu_.hardware().efer(); }
+    [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment { return cpu_.hardware().segment(name); }
+    [[nodiscard]] auto cpl() const -> std::uint8_t { return cpu_.hardware().cpl(); }
+
+    [[nodiscard]] auto memory() -> auto& { return cpu_.machine().memory(); }
+
+    [[nodiscard]] auto read_control_register(unsigned number) -> std::uint64_t {
+        return hv::read_control_register(cpu_, number);
+    }
+    [[nodiscard]] auto write_control_register(unsigned number, std::uint64_t value) -> bool {
+        return hv::write_control_register(cpu_, number, value);
+    }
+    [[nodiscard]] auto read_debug_register(unsigned number) -> std::uint64_t {
+        return cpu_.hardware().debug_register(number);
+    }
+    void write_debug_register(unsigned number, std::uint64_t value) {
+        cpu_.hardware().set_debug_register(number, value);
+    }
+
+    [[nodiscard]] auto read_mmio(gpa address, unsigned size) -> std::uint64_t {
+        std::uint64_t value{};
+        processor_context local{cpu_};
+        if (cpu_.local().read_mmio(local, address.value, size, value))
+            return value;
+        machine_context context{cpu_.machine()};
+        if (cpu_.machine().devices().read_mmio(context, address.value, size, value))
+            return value;
+        ++cpu_.stats().unclaimed_mmio;
+        return ~std::uint64_t{0} >> (64 - 8 * size);
+    }
+
+    void write_mmio(gpa address, unsigned size, std::uint64_t value) {
+        processor_context local{cpu_};
+        if (cpu_.local().write_mmio(local, address.value, size, value))
+            return;
+        machine_context context{cpu_.machine()};
+        if (not cpu_.machine().devices().write_mmio(context, address.value, size, value))
+            ++cpu_.stats().unclaimed_mmio;
+    }
+
+    [[nodiscard]] auto read_port(std::uint16_t port, unsigned size) -> std::uint32_t {
+        machine_context context{cpu_.machine()};
+        bool claimed{true};
+        auto const value = cpu_.machine().devices().read_port(context, port, size, claimed);
+        count_unclaimed_port(claimed);
+        return value;
+    }
+
+    void write_port(std::uint16_t port, unsigned size, std::uint32_t value) {
+        machine_context context{cpu_.machine()};
+        bool claimed{true};
+        cpu_.machine().devices().write_port(context, port, size, value, claimed);
+        count_unclaimed_port(claimed);
+    }
+
+  private:
+    void count_unclaimed_port(bool claimed) {
+        if (not claimed)
+            ++cpu_.stats().unclaimed_ports;
+    }
+
+    Vcpu& cpu_;
+};
+
+} // namespace hv

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/emulate/execute.hpp>
+#include <hv/emulated_cpu.hpp>
+#include <hv/exit.hpp>
+#include <hv/stop.hpp>
+#include <hv/vcpu_reset.hpp>
+#include <hv/x86/control_checks.hpp>
+#include <hv/x86/control_registers.hpp>
+#include <hv/x86/cpuid.hpp>
+#include <hv/x86/msr.hpp>
+
+#include <cstdint>
+
+namespace hv {
+
+/// Gives the guest what an emulated instruction led to. An instruction that the emulator does not know ends the
+/// machine.
+template <typename Vcpu>
+void conclude(Vcpu& cpu, outcome const& result) {
+    if (result.kind == outcome_kind::fault) [[unlikely]] {
+        if (result.exception == event::make(x86::exception::debug))
+            cpu.hardware().set_debug_register(6, cpu.hardware().debug_register(6) | result.qualification);
+        else if (result.exception.vector() == static_cast<std::uint8_t>(x86::exception::page_fault))
+            cpu.hardware().set_cr2(result.qualification);
+        cpu.raise(result.exception);
+    } else if (result.kind == outcome_kind::unsupported) [[unlikely]] {
+        cpu.machine().stop({.kind = stop_kind::unsupported_instruction, .instruction = result.instruction});
+    } else if (result.single_step) [[unlikely]] {
+        raise_single_step(cpu.hardware(), cpu.events());
+    }
+}
+
+/// The built-in service of each exit. One function an exit; each says what the guest sees.
+template <typename Vcpu>
+class exit_services {
+  public:
+    explicit exit_services(Vcpu& processor) : cpu_{processor} {}
+
+    auto on(exits::io_port const& exit) -> verdict {
+        if (exit.string) [[unlikely]] {
+            emulated_cpu<Vcpu> emulated{cpu_};
+            return finish(string_io(emulated, exit));
+        }
+        auto& machine = cpu_.machine();
+        machine_context context{machine};
+        bool claimed{true};
+        auto const rax = cpu_.gpr(x86::gpr::rax);
+        if (exit.in) {
+            auto const value = machine.devices().read_port(context, exit.port, exit.size, claimed);
+            cpu_.set_gpr(x86::gpr::rax, exit.size == 4   ? value
+                                        : exit.size == 2 ? (rax & ~std::uint64_t{0xffff}) | (value & 0xffff)
+                                                         : (rax & ~std::uint64_t{0xff}) | (value & 0xff));
+        } else {
+            auto const mask = 0xffffffffu >> (32 - 8 * exit.size);
+            machine.devices().write_port(context, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask,
+                                         claimed);
+        }
+        if (not claimed) [[unlikely]]
+            ++cpu_.stats().unclaimed_ports;
+        return verdict::advance;
+    }
+
+    auto on(exits::cpuid const&) -> verdict {
+        auto const function = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rax));
+        auto const index = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rcx));
+        auto const values = read_cpuid(cpu_, function, index);
+        cpu_.set_gpr(x86::gpr::rax, values.eax);
+        cpu_.set_gpr(x86::gpr::rbx, values.ebx);
+        cpu_.set_gpr(x86::gpr::rcx, values.ecx);
+        cpu_.set_gpr(x86::gpr::rdx, values.edx);
+        return verdict::advance;
+    }
+
+    /// Sleeps until something wakes the guest. With interrupts off only an NMI can, and nothing here raises one later:
+    /// then the machine is at its end.
+    auto on(exits::hlt const&) -> verdict {
+        auto& machine = cpu_.machine();
+        while (not cpu_.has_wake_up()) {
+            if ((cpu_.hardware().rflags() & x86::rflags::interrupt) == 0 and machine.detects_halt()) {
+                machine.stop({.kind = stop_kind::halted});
+                return verdict::leave;
+            }
+            cpu_.arm_timer();
+            cpu_.host().idle();
+            cpu_.service();
+            if (machine.stopped())
+                return verdict::leave;
+        }
+        return verdict::advance;
+    }
+
+    auto on(exits::msr_read const& exit) -> verdict {
+        std::uint64_t value{};
+        if (not read_msr(cpu_, exit.index, value)) [[unlikely]] {
+            ++cpu_.stats().refused_msrs;
+            cpu_.raise_gp();
+            return verdict::resume;
+        }
+        cpu_.set_gpr(x86::gpr::rax, value & 0xffffffff);
+        cpu_.set_gpr(x86::gpr::rdx, value >> 32);
+        return verdict::advance;
+    }
+
+    auto on(exits::msr_write const& exit) -> verdict {
+        if (not write_msr(cpu_, exit.index, exit.value)) [[unlikely]] {
+            ++cpu_.stats().refused_msrs;
+            cpu_.raise_gp();
+            return verdict::resume;
+        }
+        return verdict::advance;
+    }
+
+    /// Memory not yet mapped is mapped; everything else is a device access, or nobody's.
+    auto on(exits::nested_page_fault const& exit) -> verdict {
+        auto& machine = cpu_.machine();
+        switch (machine.memory().fault(cpu_.host(), exit.address, exit.wanted)) {
+        case fault_outcome::mapped:
+            return verdict::resume;
+        case fault_outcome::out_of_memory:
+            machine.stop({.kind = stop_kind::out_of_memory, .code = exit.address.value});
+            return verdict::leave;
+        default:
+            break;
+        }
+        if (includes(exit.wanted, access::execute)) {
+            // Code outside memory: the bus reads as ones, and FFh FFh is not an instruction.
+            cpu_.raise(x86::exception::invalid_opcode);
+            return verdict::resume;
+        }
+        if (exit.page_walk) {
+            machine.stop({.kind = stop_kind::unsupported_instruction,
+                          .text = "a guest page table lies outside memory",
+                          .code = exit.address.value});
+            return verdict::leave;
+        }
+        return emulate_instruction();
+    }
+
+    auto on(exits::control_register const& exit) -> verdict {
+        if (exit.decoded and exit.write and exit.kind == exits::control_register::form::mov) {
+            if (write_control_register(cpu_, exit.number, cpu_.gpr(exit.source)))
+                return verdict::advance;
+            cpu_.raise_gp();
+            return verdict::resume;
+        }
+        return emulate_instruction();
+    }
+
+    auto on(exits::debug_register const&) -> verdict { return emulate_instruction(); }
+
+    /// Intercepted only to keep the processor from looping in delivery: the guest gets it back.
+    auto on(exits::exception const& exit) -> verdict {
+        if (exit.vector == x86::exception::page_fault)
+            cpu_.hardware().set_cr2(exit.qualification);
+        cpu_.raise(x86::has_error_code(exit.vector) ? event::make(exit.vector, exit.error_code)
+                                                    : event::make(exit.vector));
+        return verdict::resume;
+    }
+
+    auto on(exits::hypercall const&) -> verdict {
+        if constexpr (Vcpu::answers_hypercalls) {
+            cpu_.set_gpr(x86::gpr::rax, ~std::uint64_t{0});
+            return verdict::advance;
+        } else {
+            return undefined();
+        }
+    }
+
+    auto on(exits::undefined_instruction const&) -> verdict { return undefined(); }
+    auto on(exits::monitor const&) -> verdict { return undefined(); }
+    auto on(exits::mwait const&) -> verdict { return undefined(); }
+    auto on(exits::xsetbv const&) -> verdict { return undefined(); } // XSAVE is hidden: CR4.OSXSAVE is never set
+    auto on(exits::rdpmc const&) -> verdict {
+        cpu_.raise_gp();
+        return verdict::resume;
+    }
+
+    auto on(exits::cache_control const&) -> verdict { return verdict::advance; } // memory is coherent without it
+    auto on(exits::pause const&) -> verdict { return verdict::advance; }
+
+    auto on(exits::tsc_read const& exit) -> verdict {
+        auto const tsc = cpu_.machine().guest_tsc();
+        cpu_.set_gpr(x86::gpr::rax, tsc & 0xffffffff);
+        cpu_.set_gpr(x86::gpr::rdx, tsc >> 32);
+        if (exit.with_aux)
+            cpu_.set_gpr(x86::gpr::rcx, cpu_.tsc_aux());
+        return verdict::advance;
+    }
+
+    auto on(exits::interrupt_window const&) -> verdict { return verdict::resume; }
+    auto on(exits::nmi_window const&) -> verdict { return verdict::resume; }
+
+    auto on(exits::host_interrupt const&) -> verdict {
+        cpu_.service();
+        return verdict::resume;
+    }
+
+    auto on(exits::machine_check const&) -> verdict { return stop({.kind = stop_kind::machine_check}); }
+    auto on(exits::task_switch const& exit) -> verdict {
+        return stop(
+            {.kind = stop_kind::unsupported_instruction, .text = "a hardware task switch", .code = exit.selector});
+    }
+    auto on(exits::triple_fault const&) -> verdict { return stop({.kind = stop_kind::triple_fault}); }
+    auto on(exits::entry_failed const& exit) -> verdict {
+        return stop({.kind = stop_kind::entry_failed, .text = exit.reason});
+    }
+    auto on(exits::isolation_broken const& exit) -> verdict {
+        return stop({.kind = stop_kind::isolation_broken, .text = exit.reason});
+    }
+    auto on(exits::unknown const& exit) -> verdict {
+        return stop({.kind = stop_kind::unknown_exit,
+                     .code = exit.code,
+                     .information = {exit.information[0], exit.information[1]}});
+    }
+
+  private:
+    [[nodiscard]] auto undefined() -> verdict {
+        cpu_.raise(x86::exception::invalid_opcode);
+        return verdict::resume;
+    }
+
+    [[nodiscard, gnu::cold]] auto stop(stop_reason const& reason) -> verdict {
+        cpu_.machine().stop(reason);
+        return verdict::leave;
+    }
+
+    [[nodiscard]] auto emulate_instruction() -> verdict {
+        ++cpu_.stats().emulated_instructions;
+        emulated_cpu<Vcpu> emulated{cpu_};
+        return finish(step(emulated));
+    }
+
+    /// The emulator has moved RIP itself when it is done.
+    [[nodiscard]] auto finish(outcome const& result) -> verdict {
+        if (result.kind == outcome_kind::done and cpu_.hardware().interrupt_shadow())
+            cpu_.hardware().set_interrupt_shadow(false);
+        conclude(cpu_, result);
+        return verdict::resume; // a machine that stopped is not entered again
+    }
+
+    Vcpu& cpu_;
+};
+
+} // namespace hv

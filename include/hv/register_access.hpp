@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/cpuid.hpp>
+#include <hv/devices/lapic.hpp>
+#include <hv/x86/control_checks.hpp>
+#include <hv/x86/control_registers.hpp>
+#include <hv/x86/cpuid.hpp>
+#include <hv/x86/msr.hpp>
+
+#include <cstdint>
+
+/// CPUID, MSRs and control registers as one virtual processor shows them to its guest. Each write answers false where
+/// the guest gets #GP(0).
+namespace hv {
+
+/// The CR4 bits that a guest with these leaves may set.
+[[nodiscard]] constexpr auto supported_cr4(cpuid_table const& leaves) -> std::uint64_t {
+    namespace bits = x86::cpuid_bits;
+    std::uint64_t supported{x86::cr4::pce};
+    if (auto const* leaf = leaves.find(1, 0)) {
+        auto const add = [&](std::uint32_t where, std::uint32_t feature, std::uint64_t allows) {
+            if ((where & feature) != 0)
+                supported |= allows;
+        };
+        auto const& v = leaf->values;
+        add(v.edx, bits::leaf1_edx::vme, x86::cr4::vme | x86::cr4::pvi);
+        add(v.edx, bits::leaf1_edx::tsc, x86::cr4::tsd);
+        add(v.edx, bits::leaf1_edx::de, x86::cr4::de);
+        add(v.edx, bits::leaf1_edx::pse, x86::cr4::pse);
+        add(v.edx, bits::leaf1_edx::pae, x86::cr4::pae);
+        add(v.edx, bits::leaf1_edx::mce, x86::cr4::mce);
+        add(v.edx, bits::leaf1_edx::pge, x86::cr4::pge);
+        add(v.edx, bits::leaf1_edx::fxsr, x86::cr4::osfxsr);
+        add(v.edx, bits::leaf1_edx::sse, x86::cr4::osxmmexcpt);
+        add(v.ecx, bits::leaf1_ecx::pcid, x86::cr4::pcide);
+        add(v.ecx, bits::leaf1_ecx::xsave, x86::cr4::osxsave);
+        if (auto const* structured = leaves.find(7, 0)) {
+            add(structured->values.ebx, bits::leaf7_ebx::fsgsbase, x86::cr4::fsgsbase);
+            add(structured->values.ebx, bits::leaf7_ebx::smep, x86::cr4::smep);
+            add(structured->values.ebx, bits::leaf7_ebx::smap, x86::cr4::smap);
+            add(structured->values.ecx, bits::leaf7_ecx::umip, x86::cr4::umip);
+        }
+    }
+    return supported;
+}
+
+/// The EFER bits that a guest with these leaves may set.
+[[nodiscard]] constexpr auto supported_efer(cpuid_table const& leaves) -> std::uint64_t {
+    namespace bits = x86::cpuid_bits::extended1_edx;
+    std::uint64_t supported{0};
+    if (auto const* leaf = leaves.find(0x80000001, 0)) {
+        auto const edx = leaf->values.edx;
+        if ((edx & bits::syscall) != 0)
+            supported |= x86::efer::sce;
+        if ((edx & bits::long_mode) != 0)
+            supported |= x86::efer::lme;
+        if ((edx & bits::nx) != 0)
+            supported |= x86::efer::nxe;
+        if ((edx & bits::ffxsr) != 0)
+            supported |= x86::efer::ffxsr;
+    }
+    return supported;
+}
+
+/// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE.
+template <typename Vcpu>
+[[nodiscard]] auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index) -> x86::cpuid_result {
+    auto const* leaf = cpu.cpuid().find(function, index);
+    if (leaf == nullptr)
+        return {};
+    auto values = leaf->values;
+    if (function == 1) {
+        namespace bits = x86::cpuid_bits;
+        values.ebx |= cpu.id() << 24;
+        if ((values.ecx & bits::leaf1_ecx::xsave) != 0 and (cpu.hardware().cr4() & x86::cr4::osxsave) != 0)
+            values.ecx |= bits::leaf1_ecx::osxsave;
+        if constexpr (Vcpu::has_lapic) {
+            values.ecx |= bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline;
+            if (cpu.apic().enabled())
+                values.edx |= bits::leaf1_edx::apic;
+        }
+    }
+    return values;
+}
+
+template <typename Vcpu>
+[[nodiscard]] auto control_state_of(Vcpu& cpu) -> x86::control_state {
+    auto& hardware = cpu.hardware();
+    auto const code = hardware.segment(x86::segment_name::cs);
+    return {.cr0 = hardware.cr0(),
+            .cr3 = hardware.cr3(),
+            .cr4 = hardware.cr4(),
+            .efer = hardware.efer(),
+            .code_is_64_bit = (code.access & x86::segment_access::long_mode) != 0};
+}
+
+template <typename Vcpu>
+[[nodiscard]] auto write_control_register(Vcpu& cpu, unsigned number, std::uint64_t value) -> bool {
+    auto& hardware = cpu.hardware();
+    auto const now = control_state_of(cpu);
+    switch (number) {
+    case 0:
+        if (not x86::may_write_cr0(now, value))
+            return false;
+        hardware.set_efer(x86::efer_after_cr0(now, value));
+        hardware.set_cr0(x86::cr0_taken(value));
+        return true;
+    case 2:
+        hardware.set_cr2(value);
+        return true;
+    case 3:
+        hardware.set_cr3(value);
+        hardware.flush_translations();
+        return true;
+    case 4:
+        if (not x86::may_write_cr4(now, value, cpu.supported_cr4()))
+            return false;
+        hardware.set_cr4(value);
+        return true;
+    case 8:
+        if ((value >> 4) != 0)
+            return false;
+        if constexpr (Vcpu::has_lapic)
+            cpu.apic().set_task_priority(static_cast<std::uint8_t>(value));
+        hardware.set_task_priority(static_cast<std::uint8_t>(value));
+        return true;
+    default:
+        return false;
+    }
+}
+
+template <typename Vcpu>
+[[nodiscard]] auto read_control_register(Vcpu& cpu, unsigned number) -> std::uint64_t {
+    auto& hardware = cpu.hardware();
+    switch (number) {
+    case 0:
+        return hardware.cr0();
+    case 2:
+        return hardware.cr2();
+    case 3:
+        return hardware.cr3();
+    case 4:
+        return hardware.cr4();
+    case 8:
+        return hardware.task_priority();
+    default:
+        return 0;
+    }
+}
+
+/// Devices first, then what the processor itself holds, then the machine's table of modelled registers. False: #GP.
+template <typename Vcpu>
+[[nodiscard]] auto read_msr(Vcpu& cpu, std::uint32_t index, std::uint64_t& value) -> bool {
+    using answer = typename Vcpu::local_board::msr_answer;
+    processor_context context{cpu};
+    if (auto const found = cpu.local().read_msr(context, index, value); found != answer::not_mine)
+        return found == answer::done;
+    switch (index) {
+    case x86::msr::ia32_tsc:
+        value = cpu.machine().guest_tsc();
+        return true;
+    case x86::msr::ia32_efer:
+        value = cpu.hardware().efer();
+        return true;
+    case x86::msr::ia32_tsc_aux:
+        value = cpu.tsc_aux();
+        return true;
+    default:
+        break;
+    }
+    if (auto const held = cpu.hardware().msr(index)) {
+        value = held.value;
+        return true;
+    }
+    return cpu.msrs().read(index, value);
+}
+
+template <typename Vcpu>
+[[nodiscard]] auto write_msr(Vcpu& cpu, std::uint32_t index, std::uint64_t value) -> bool {
+    using answer = typename Vcpu::local_board::msr_answer;
+    processor_context context{cpu};
+    if (auto const found = cpu.local().write_msr(context, index, value); found != answer::not_mine)
+        return found == answer::done;
+    switch (index) {
+    case x86::msr::ia32_tsc:
+        cpu.machine().set_guest_tsc(value);
+        return true;
+    case x86::msr::ia32_efer: {
+        auto const now = control_state_of(cpu);
+        if (not x86::may_write_efer(now, value, cpu.supported_efer()))
+            return false;
+        cpu.hardware().set_efer(x86::efer_taken(now, value));
+        return true;
+    }
+    case x86::msr::ia32_tsc_aux:
+        if ((value >> 32) != 0)
+            return false;
+        cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
+        return true;
+    case x86::msr::ia32_pat:
+        return x86::is_valid_pat(value) and cpu.hardware().set_msr(index, value) == status::ok;
+    default:
+        break;
+    }
+    if (cpu.hardware().msr(index)) {
+        constexpr auto canonical = [](std::uint64_t address) {
+            return static_cast<std::uint64_t>(static_cast<std::int64_t>(address << 16) >> 16) == address;
+        };
+        bool const holds_address{index != x86::msr::ia32_star and index != x86::msr::ia32_fmask and
+                                 index != x86::msr::ia32_sysenter_cs};
+        return (not holds_address or canonical(value)) and cpu.hardware().set_msr(index, value) == status::ok;
+    }
+    return cpu.msrs().write(index, value);
+}
+
+} // namespace hv

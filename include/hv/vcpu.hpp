@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/backends/backend.hpp>
+#include <hv/cpuid.hpp>
+#include <hv/device_context.hpp>
+#include <hv/devices/board.hpp>
+#include <hv/devices/lapic.hpp>
+#include <hv/emulate/execute.hpp>
+#include <hv/emulated_cpu.hpp>
+#include <hv/event_queue.hpp>
+#include <hv/exit_list.hpp>
+#include <hv/exit_services.hpp>
+#include <hv/guest/start_state.hpp>
+#include <hv/msr.hpp>
+#include <hv/register_access.hpp>
+#include <hv/stats.hpp>
+#include <hv/stop.hpp>
+#include <hv/trace.hpp>
+#include <hv/vcpu_reset.hpp>
+
+#include <cstdint>
+
+namespace hv {
+
+template <typename Machine, typename Host>
+class vm;
+
+/// One virtual processor. It is the handle of everything per-processor, and it is the handler that the backend calls
+/// with each exit: `run` → backend `enter` → `on(exit)` → the user's handlers → exit_services → verdict → next entry.
+template <typename Machine, typename Host>
+class vcpu {
+    using backend = typename Machine::backend;
+    using hardware_type = typename backend::vcpu;
+
+  public:
+    using machine_type = vm<Machine, Host>;
+    using local_board = board<typename Machine::devices::of_processor>;
+    static constexpr bool has_lapic{Machine::devices::template has<lapic>};
+    static constexpr bool answers_hypercalls{Machine::hypercalls};
+
+    vcpu() = default;
+    vcpu(vcpu const&) = delete;
+    auto operator=(vcpu const&) -> vcpu& = delete;
+
+    /// Makes processor number `id` of `machine`, in the state after INIT.
+    auto create(machine_type& machine, std::uint32_t id) -> status {
+        vm_ = &machine;
+        id_ = id;
+        if (auto const made = hardware_.create(host(), machine.hardware()); made != status::ok)
+            return made;
+        cpuid_ = machine.cpuid();
+        supported_cr4_ = hv::supported_cr4(cpuid_);
+        supported_efer_ = hv::supported_efer(cpuid_);
+        hardware_.set_tsc_offset(machine.tsc_offset());
+        reset();
+        return status::ok;
+    }
+
+    void destroy() { hardware_.destroy(host()); }
+
+    /// Power-on state. SDM Vol. 3A, "Processor State After Reset".
+    void reset() {
+        reset_registers(hardware_);
+        events_.clear();
+        msrs_.reset();
+        if constexpr (has_lapic) {
+            apic().power_on(id_, id_ == 0);
+            processor_context<vcpu> context{*this};
+            local_.reset(context);
+        }
+    }
+
+    /// Sets what a guest loader decided, and what firmware would have done to the local APIC.
+    void start(guest::start_state const& state) {
+        apply(hardware_, state);
+        if constexpr (has_lapic)
+            apic().set_virtual_wire();
+    }
+
+    /// The machine's TSC offset changed.
+    void tsc_changed() {
+        hardware_.set_tsc_offset(vm_->tsc_offset());
+        if constexpr (has_lapic) {
+            processor_context<vcpu> context{*this};
+            apic().tsc_changed(context);
+        }
+    }
+
+    /// Runs the guest until its machine stops. The caller's thread is the processor.
+    void run() {
+        auto& machine = *vm_;
+        auto& processor = machine.processor();
+        hardware_.attach(host(), processor);
+        host().load_guest_fpu(fpu_);
+        while (not machine.stopped()) [[likely]] {
+            if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
+                translations_seen_ = machine.memory().generation();
+                hardware_.flush_translations();
+            }
+            arm_timer();
+            if (not deliver_events()) [[unlikely]]
+                break;
+            trace_entry();
+            ++stats_.entries;
+            auto const decision = backend::enter(host(), processor, hardware_, *this);
+            if (auto const interrupted = hardware_.take_interrupted_event(); interrupted.valid()) [[unlikely]] {
+                ++stats_.interrupted_deliveries;
+                (void)events_.set_interrupted(interrupted);
+            }
+            if (decision == verdict::advance)
+                advance();
+            else if (decision == verdict::leave) [[unlikely]]
+                break;
+        }
+        host().save_guest_fpu(fpu_);
+        hardware_.detach(host(), processor);
+    }
+
+    /// The backend's handler: every exit comes through here once.
+    template <typename Exit>
+    auto on(Exit const& exit) -> verdict {
+        stats_.template count<Exit>();
+        trace_exit(exit);
+        if constexpr (has_lapic) // the guest moves CR8 without an exit
+            if (auto const priority = hardware_.task_priority(); priority != apic().task_priority()) [[unlikely]]
+                apic().set_task_priority(priority);
+        if constexpr (Machine::handlers::template serves<Exit, vcpu>)
+            if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
+                return answer;
+        return exit_services<vcpu>{*this}.on(exit);
+    }
+
+    [[nodiscard]] auto id() const -> std::uint32_t { return id_; }
+    [[nodiscard]] auto machine() -> machine_type& { return *vm_; }
+    [[nodiscard]] auto host() -> Host& { return vm_->host(); }
+    [[nodiscard]] auto hardware() -> hardware_type& { return hardware_; }
+    [[nodiscard]] auto events() -> event_queue& { return events_; }
+    [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
+    [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
+    [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
+    [[nodiscard]] auto local() -> local_board& { return local_; }
+    [[nodiscard]] auto handlers() -> typename Machine::handlers& { return handlers_; }
+    [[nodiscard]] auto trace() -> typename Machine::trace& { return trace_; }
+    /// Bits of CR4 and EFER that this guest's CPUID leaves allow.
+    [[nodiscard]] auto supported_cr4() const -> std::uint64_t { return supported_cr4_; }
+    [[nodiscard]] auto supported_efer() const -> std::uint64_t { return supported_efer_; }
+    [[nodiscard]] auto tsc_aux() const -> std::uint32_t {
+        return static_cast<std::uint32_t>(hardware_.msr(x86::msr::ia32_tsc_aux).value);
+    }
+    void set_tsc_aux(std::uint32_t value) { (void)hardware_.set_msr(x86::msr::ia32_tsc_aux, value); }
+    [[nodiscard]] auto apic() -> lapic&
+        requires has_lapic
+    {
+        return local_.template get<lapic>();
+    }
+
+    // The registers a handler needs most.
+    [[nodiscard]] auto gpr(x86::gpr name) const -> std::uint64_t { return hardware_.gpr(name); }
+    void set_gpr(x86::gpr name, std::uint64_t value) { hardware_.set_gpr(name, value); }
+    [[nodiscard]] auto rip() const -> std::uint64_t { return hardware_.rip(); }
+    void set_rip(std::uint64_t value) { hardware_.set_rip(value); }
+
+    /// The guest gets this exception at its present instruction.
+    void raise(event exception) { events_.raise(exception); }
+    void raise(x86::exception vector) { events_.raise(event::make(vector)); }
+    void raise_gp() { events_.raise(event::make(x86::exception::general_protection, 0)); }
+
+    /// Something that an interrupt controller asks of this processor.
+    void request(lapic_request what) {
+        switch (what) {
+        case lapic_request::nmi:
+            events_.raise_nmi();
+            break;
+        case lapic_request::external:
+            events_.raise_external();
+            break;
+        default:
+            break; // a pending vector is found in the APIC; INIT and start-up matter to other processors only
+        }
+    }
+
+    /// Whether the guest would take an interrupt or NMI, or has one on its way: then HLT does not wait.
+    [[nodiscard]] auto has_wake_up() -> bool {
+        if (hardware_.injection_pending() or events_.must_deliver() or
+            (events_.nmi_pending() and not hardware_.nmi_blocked()))
+            return true;
+        return (hardware_.rflags() & x86::rflags::interrupt) != 0 and
+               (external_interrupt_waits() or pending_vector() >= 0);
+    }
+
+    /// Lets due timers fire and takes console input. Called when the host was interrupted and while the guest halts.
+    void service() {
+        vm_->service();
+        if constexpr (has_lapic) {
+            processor_context<vcpu> context{*this};
+            if (local_.deadline() <= context.now())
+                local_.expire(context);
+        }
+    }
+
+    /// Asks the host for an interrupt at the next deadline, if that moved.
+    void arm_timer() {
+        if constexpr (has_lapic)
+            if (local_.take_timers_touched())
+                local_deadline_ = local_.deadline();
+        auto const machine_deadline = vm_->deadline();
+        auto const next = machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
+        if (next != armed_) {
+            armed_ = next;
+            host().arm_timer(vm_->host_time(next));
+        }
+    }
+
+  private:
+    [[nodiscard]] auto pending_vector() -> int {
+        if constexpr (has_lapic)
+            return apic().pending_vector();
+        else
+            return -1;
+    }
+
+    [[nodiscard]] auto external_interrupt_waits() -> bool {
+        if (events_.external_pending())
+            return true;
+        if (not vm_->external_interrupt())
+            return false;
+        if constexpr (has_lapic)
+            return id_ == 0 and apic().accepts_external();
+        else
+            return id_ == 0;
+    }
+
+    /// Puts what the guest must take next into the delivery slot. The order is the reference interface's
+    /// (vm_entry_intinfo): an event already in the slot, an interrupted event or exception, NMI, ExtINT, local APIC.
+    /// False if the guest's processor shut down instead.
+    [[nodiscard]] auto deliver_events() -> bool {
+        if constexpr (has_lapic)
+            if (hardware_.task_priority() != apic().task_priority()) [[unlikely]]
+                hardware_.set_task_priority(apic().task_priority());
+        if (hardware_.injection_pending()) [[unlikely]]
+            return true;
+        if (events_.must_deliver()) [[unlikely]] {
+            auto const next = events_.take();
+            if (next.triple_fault) {
+                vm_->stop({.kind = stop_kind::triple_fault, .text = "an exception while delivering a double fault"});
+                return false;
+            }
+            inject(next.first);
+            return true;
+        }
+        if (events_.nmi_pending() and not hardware_.nmi_blocked()) [[unlikely]] {
+            if (not hardware_.interrupt_shadow()) {
+                events_.clear_nmi();
+                inject(event::make(event_type::nmi, static_cast<std::uint8_t>(x86::exception::nmi)));
+                return true;
+            }
+            hardware_.request_interrupt_window(true);
+        }
+        bool const external{external_interrupt_waits()};
+        auto const vector = external ? 0 : pending_vector();
+        if (vector < 0) [[likely]]
+            return true;
+        if ((hardware_.rflags() & x86::rflags::interrupt) == 0 or hardware_.interrupt_shadow()) {
+            hardware_.request_interrupt_window(true);
+            return true;
+        }
+        if (external) {
+            events_.clear_external();
+            inject(event::make(event_type::external_interrupt, vm_->acknowledge_external()));
+        } else if constexpr (has_lapic) {
+            apic().acknowledge(static_cast<std::uint8_t>(vector));
+            inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
+        }
+        if (external_interrupt_waits() or pending_vector() >= 0)
+            hardware_.request_interrupt_window(true);
+        return true;
+    }
+
+    void inject(event e) {
+        ++stats_.events_injected;
+        hardware_.inject(e);
+    }
+
+    /// Moves behind the instruction that exited; decodes its length where the processor does not say.
+    void advance() {
+        auto length = hardware_.instruction_length();
+        if (length == 0) {
+            emulated_cpu<vcpu> cpu{*this};
+            auto const found = hv::instruction_length(cpu);
+            if (found.stop) [[unlikely]] {
+                conclude(*this, {.kind = found.stop.kind,
+                                 .exception = found.stop.exception,
+                                 .qualification = found.stop.qualification});
+                return;
+            }
+            length = found.length;
+        }
+        finish_instruction(hardware_, length, events_);
+    }
+
+    void trace_entry() {
+        if constexpr (Machine::trace::enabled)
+            trace_.end(host().tsc());
+    }
+
+    template <typename Exit>
+    void trace_exit([[maybe_unused]] Exit const& exit) {
+        if constexpr (Machine::trace::enabled)
+            trace_.begin(static_cast<std::uint16_t>(exits::number_of<Exit>), hardware_.rip(), trace_detail(exit),
+                         host().tsc());
+    }
+
+    template <typename Exit>
+    [[nodiscard]] static auto trace_detail(Exit const& exit) -> std::uint64_t {
+        if constexpr (requires { exit.port; })
+            return exit.port;
+        else if constexpr (requires { exit.address.value; })
+            return exit.address.value;
+        else if constexpr (requires { exit.index; })
+            return exit.index;
+        else
+            return 0;
+    }
+
+    machine_type* vm_{};
+    std::uint32_t id_{};
+    std::uint64_t translations_seen_{~std::uint64_t{0}};
+    instant local_deadline_{never};
+    instant armed_{never};
+    hardware_type hardware_{};
+    event_queue events_{};
+    local_board local_{};
+    vcpu_stats stats_{};
+    msr_store<typename Machine::msrs> msrs_{};
+    cpuid_table cpuid_{};
+    std::uint64_t supported_cr4_{};
+    std::uint64_t supported_efer_{};
+    [[no_unique_address]] typename Machine::handlers handlers_{};
+    [[no_unique_address]] typename Machine::trace trace_{};
+    typename Host::fpu_area fpu_{};
+};
+
+} // namespace hv

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/event_queue.hpp>
+#include <hv/guest/start_state.hpp>
+#include <hv/x86/control_registers.hpp>
+#include <hv/x86/memory_type.hpp>
+#include <hv/x86/msr.hpp>
+#include <hv/x86/registers.hpp>
+
+#include <cstdint>
+
+/// Whole-register-file operations on the hardware state of a virtual processor, whatever the backend.
+namespace hv {
+
+/// All registers as after power-on. SDM Vol. 3A, "IA-32 and Intel 64 Processor States Following Power-up, Reset, or
+/// INIT".
+template <typename Hardware>
+void reset_registers(Hardware& hardware) {
+    using enum x86::segment_name;
+    for (unsigned i{0}; i != x86::gpr_count; ++i)
+        hardware.set_gpr(static_cast<x86::gpr>(i), 0);
+    hardware.set_gpr(x86::gpr::rdx, 0x600);
+    hardware.set_efer(0);
+    hardware.set_cr0(0x60000010);
+    hardware.set_cr2(0);
+    hardware.set_cr3(0);
+    hardware.set_cr4(0);
+    hardware.set_rip(0xfff0);
+    hardware.set_rflags(x86::rflags::fixed_one);
+    for (unsigned i{0}; i != 4; ++i)
+        hardware.set_debug_register(i, 0);
+    hardware.set_debug_register(6, 0xffff0ff0);
+    hardware.set_debug_register(7, 0x400);
+    hardware.set_segment(cs, {.base = 0xffff0000, .limit = 0xffff, .access = 0x9b, .selector = 0xf000});
+    for (auto const name : {es, ss, ds, fs, gs})
+        hardware.set_segment(name, {.limit = 0xffff, .access = 0x93});
+    hardware.set_segment(ldtr, {.limit = 0xffff, .access = 0x82});
+    hardware.set_segment(tr, {.limit = 0xffff, .access = 0x8b});
+    hardware.set_gdtr({.base = 0, .limit = 0xffff});
+    hardware.set_idtr({.base = 0, .limit = 0xffff});
+    for (auto const msr : {x86::msr::ia32_star, x86::msr::ia32_lstar, x86::msr::ia32_cstar, x86::msr::ia32_fmask,
+                           x86::msr::ia32_kernel_gs_base, x86::msr::ia32_sysenter_cs, x86::msr::ia32_sysenter_esp,
+                           x86::msr::ia32_sysenter_eip})
+        (void)hardware.set_msr(msr, 0);
+    (void)hardware.set_msr(x86::msr::ia32_pat, x86::pat_at_reset);
+    hardware.set_interrupt_shadow(false);
+    hardware.set_nmi_blocked(false);
+    hardware.set_task_priority(0);
+    (void)hardware.withdraw_injection();
+}
+
+/// The start state that a loader computed.
+template <typename Hardware>
+void apply(Hardware& hardware, guest::start_state const& state) {
+    for (unsigned i{0}; i != x86::gpr_count; ++i)
+        hardware.set_gpr(static_cast<x86::gpr>(i), state.gpr[i]);
+    hardware.set_efer(state.efer);
+    hardware.set_cr4(state.cr4);
+    hardware.set_cr3(state.cr3);
+    hardware.set_cr0(state.cr0);
+    hardware.set_rip(state.rip);
+    hardware.set_rflags(state.rflags);
+    for (unsigned i{0}; i != x86::segment_count; ++i)
+        hardware.set_segment(static_cast<x86::segment_name>(i), state.segments[i]);
+    hardware.set_gdtr(state.gdtr);
+    hardware.set_idtr(state.idtr);
+}
+
+/// The trap that follows an instruction executed with TF set. SDM Vol. 3B, "Single-Step Exception Condition".
+template <typename Hardware>
+void raise_single_step(Hardware& hardware, event_queue& events) {
+    constexpr std::uint64_t single_step{1u << 14};
+    hardware.set_debug_register(6, hardware.debug_register(6) | single_step);
+    events.raise(event::make(x86::exception::debug));
+}
+
+/// Retires the present instruction of `length` bytes: RIP moves in its width, the interrupt shadow ends, RF falls, and
+/// a set TF raises the single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
+template <typename Hardware>
+void finish_instruction(Hardware& hardware, std::uint8_t length, event_queue& events) {
+    auto next = hardware.rip() + length;
+    bool const is_64_bit{(hardware.efer() & x86::efer::lma) != 0 and
+                         (hardware.segment(x86::segment_name::cs).access & x86::segment_access::long_mode) != 0};
+    if (not is_64_bit)
+        next &= 0xffffffff;
+    hardware.set_rip(next);
+    if (hardware.interrupt_shadow())
+        hardware.set_interrupt_shadow(false);
+    auto const flags = hardware.rflags();
+    if ((flags & (x86::rflags::rf | x86::rflags::tf)) == 0) [[likely]]
+        return;
+    hardware.set_rflags(flags & ~x86::rflags::rf);
+    if ((flags & x86::rflags::tf) != 0)
+        raise_single_step(hardware, events);
+}
+
+} // namespace hv

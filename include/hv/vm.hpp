@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/backends/backend.hpp>
+#include <hv/cpuid.hpp>
+#include <hv/device_context.hpp>
+#include <hv/devices/board.hpp>
+#include <hv/devices/ioapic.hpp>
+#include <hv/devices/pic_8259.hpp>
+#include <hv/guest/memory_layout.hpp>
+#include <hv/machine.hpp>
+#include <hv/memory/physical_map.hpp>
+#include <hv/stop.hpp>
+#include <hv/time.hpp>
+#include <hv/vcpu.hpp>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace hv {
+
+/// One virtual machine: its memory, the devices all its processors share, its clock, its processors, and why it
+/// stopped.
+template <typename Machine, typename Host>
+class vm {
+    static_assert(detail::machine_checks<Machine>::ok);
+    using backend = typename Machine::backend;
+    static_assert(detail::backend_checks<Machine, Host>::ok);
+
+  public:
+    using vcpu_type = vcpu<Machine, Host>;
+    using memory_type = guest_physical_map<typename backend::nested_format, Host, Machine::memory_fill>;
+    using device_board = board<typename Machine::devices::of_machine>;
+    using processor_type = typename backend::processor;
+
+    vm() = default;
+    vm(vm const&) = delete;
+    auto operator=(vm const&) -> vm& = delete;
+
+    /// Makes an empty machine: no memory, processors in their power-on state. Fails with what the host or backend
+    /// lacks; then nothing is left behind.
+    auto create(Host& host, processor_type& processor) -> status {
+        host_ = &host;
+        processor_ = &processor;
+        created_at_ = host.now();
+        tsc_offset_ = 0 - host.tsc();
+        reason_ = {};
+        if (auto const made = memory_.create(host); made != status::ok)
+            return made;
+        vm_controls const controls{.nested_root = memory_.root(host),
+                                   .intercepted_exceptions = Machine::intercepted_exceptions,
+                                   .direct_msrs = direct_msrs,
+                                   .trap_tsc = Machine::tsc == tsc_policy::trapped,
+                                   .intercept_pause = Machine::intercept_pause,
+                                   .hide_xsave = Machine::hide_xsave};
+        if (auto const made = hardware_.create(host, controls); made != status::ok) {
+            memory_.destroy(host);
+            return made;
+        }
+        cpuid_ = make_cpuid_table<typename Machine::cpuid>(host);
+        machine_context context{*this};
+        devices_.reset(context);
+        for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)
+            if (auto const made = vcpus_[id].create(*this, id); made != status::ok) {
+                while (id != 0)
+                    vcpus_[--id].destroy();
+                hardware_.destroy(host);
+                memory_.destroy(host);
+                return made;
+            }
+        return status::ok;
+    }
+
+    void destroy() {
+        for (auto& processor : vcpus_)
+            processor.destroy();
+        hardware_.destroy(*host_);
+        memory_.destroy(*host_);
+    }
+
+    /// Gives the machine its memory, all of it from one segment. out_of_memory if the host has not as much.
+    auto give_memory(guest::memory_layout const& layout) -> status {
+        constexpr auto all = access::read | access::write | access::execute;
+        if (auto const made = memory_.allocate_segment(*host_, 0, layout.size, true); made != status::ok)
+            return made;
+        if (auto const made = memory_.map(*host_, gpa{0}, 0, 0, layout.below_4g(), all); made != status::ok)
+            return made;
+        if (layout.above_4g() == 0)
+            return status::ok;
+        return memory_.map(*host_, gpa{guest::four_gib}, 0, layout.below_4g(), layout.above_4g(), all);
+    }
+
+    [[nodiscard]] auto host() -> Host& { return *host_; }
+    [[nodiscard]] auto processor() -> processor_type& { return *processor_; }
+    [[nodiscard]] auto hardware() -> typename backend::vm& { return hardware_; }
+    [[nodiscard]] auto memory() -> memory_type& { return memory_; }
+    [[nodiscard]] auto devices() -> device_board& { return devices_; }
+    [[nodiscard]] auto cpuid() const -> cpuid_table const& { return cpuid_; }
+    [[nodiscard]] auto cpu(std::uint32_t id) -> vcpu_type& { return vcpus_[id]; }
+    [[nodiscard]] auto cpus() -> std::span<vcpu_type> { return vcpus_; }
+
+    // Life and end.
+
+    /// Ends the machine. The first reason stays.
+    void stop(stop_reason const& reason) {
+        if (reason_.kind == stop_kind::none)
+            reason_ = reason;
+    }
+    [[nodiscard]] auto stopped() const -> bool { return reason_.kind != stop_kind::none; }
+    [[nodiscard]] auto reason() const -> stop_reason const& { return reason_; }
+    [[nodiscard]] static constexpr auto detects_halt() -> bool {
+        return Machine::halt_detection and Machine::max_vcpus == 1;
+    }
+
+    // Time. The machine's clock starts at its creation; the guest's TSC starts at 0 with it.
+
+    [[nodiscard]] auto now() -> instant { return {host_->now() - created_at_}; }
+    [[nodiscard]] auto host_time(instant when) const -> nanoseconds {
+        return when == never ? when.since_creation : when.since_creation + created_at_;
+    }
+    [[nodiscard]] auto wall_clock_at(instant when) -> std::int64_t { return host_->wall_clock() - (now() - when); }
+    [[nodiscard]] auto tsc_offset() const -> std::uint64_t { return tsc_offset_; }
+    [[nodiscard]] auto guest_tsc() -> std::uint64_t {
+        if constexpr (Machine::tsc == tsc_policy::trapped)
+            return ticks_in(now().since_creation, host_->tsc_frequency()) + tsc_offset_;
+        else
+            return host_->tsc() + tsc_offset_;
+    }
+    void set_guest_tsc(std::uint64_t value) {
+        tsc_offset_ += value - guest_tsc();
+        for (auto& processor : vcpus_)
+            processor.tsc_changed();
+    }
+    /// When the guest's TSC reads `value`: now, if it has already.
+    [[nodiscard]] auto instant_of_tsc(std::uint64_t value) -> instant {
+        auto const ahead = static_cast<std::int64_t>(value - guest_tsc());
+        return ahead <= 0 ? now() : now() + time_for(static_cast<std::uint64_t>(ahead), host_->tsc_frequency());
+    }
+
+    /// The earliest deadline of the shared devices.
+    [[nodiscard]] auto deadline() -> instant {
+        if (devices_.take_timers_touched())
+            deadline_ = devices_.deadline();
+        return deadline_;
+    }
+
+    /// Lets due timers fire and hands console input to the first device that takes it.
+    void service() {
+        machine_context context{*this};
+        if (deadline() <= context.now())
+            devices_.expire(context);
+        while (true) {
+            if (input_ < 0)
+                input_ = host_->get();
+            if (input_ < 0)
+                return;
+            bool taken{false};
+            devices_.for_each([&](auto& device) {
+                if constexpr (requires { device.receive(context, std::uint8_t{}); })
+                    taken = taken or device.receive(context, static_cast<std::uint8_t>(input_));
+            });
+            if (not taken)
+                return; // kept until the guest has room
+            input_ = -1;
+        }
+    }
+
+    // Interrupt lines. An ISA line reaches the 8259 pair and the I/O APIC; line 0 arrives at I/O APIC pin 2, as on
+    // every PC.
+
+    template <typename Context>
+    void raise(Context& context, irq_line line) {
+        if constexpr (has_pic)
+            if (line.number < 16)
+                (void)devices_.template get<pic_8259>().raise(context, line.number);
+        if constexpr (has_ioapic)
+            (void)devices_.template get<ioapic>().raise(context, ioapic_pin(line));
+    }
+    template <typename Context>
+    void lower(Context& context, irq_line line) {
+        if constexpr (has_pic)
+            if (line.number < 16)
+                (void)devices_.template get<pic_8259>().lower(context, line.number);
+        if constexpr (has_ioapic)
+            (void)devices_.template get<ioapic>().lower(context, ioapic_pin(line));
+    }
+    template <typename Context>
+    void pulse(Context& context, irq_line line) {
+        if constexpr (has_pic)
+            if (line.number < 16)
+                (void)devices_.template get<pic_8259>().pulse(context, line.number);
+        if constexpr (has_ioapic)
+            (void)devices_.template get<ioapic>().pulse(context, ioapic_pin(line));
+    }
+
+    /// The 8259's INT output moved: LINT0 of the first processor follows, and I/O APIC pin 0 sees an edge.
+    template <typename Context>
+    void set_external_interrupt(Context& context, bool level) {
+        bool const rises{level and not external_interrupt_};
+        external_interrupt_ = level;
+        if constexpr (has_ioapic)
+            if (rises)
+                (void)devices_.template get<ioapic>().pulse(context, 0);
+    }
+    [[nodiscard]] auto external_interrupt() const -> bool { return external_interrupt_; }
+
+    /// The interrupt-acknowledge cycle: the vector of the 8259 pair.
+    [[nodiscard]] auto acknowledge_external() -> std::uint8_t {
+        if constexpr (has_pic) {
+            machine_context context{*this};
+            return devices_.template get<pic_8259>().acknowledge(context);
+        } else {
+            return 0xff;
+        }
+    }
+
+    /// Routes a message to the local APICs it names. `source` is the sender of an IPI, null for devices.
+    void deliver(interrupt_message const& message, vcpu_type* source) {
+        if constexpr (vcpu_type::has_lapic) {
+            vcpu_type* lowest{nullptr};
+            for (auto& target : vcpus_) {
+                if (not target.apic().matches(message, source == nullptr ? ~0u : source->id()))
+                    continue;
+                if (message.mode != delivery_mode::lowest_priority) {
+                    hand_over(target, message);
+                } else if (lowest == nullptr or
+                           target.apic().arbitration_priority() < lowest->apic().arbitration_priority()) {
+                    lowest = &target;
+                }
+            }
+            if (lowest != nullptr)
+                hand_over(*lowest, message);
+        }
+    }
+
+    void end_of_interrupt(std::uint8_t vector) {
+        if constexpr (has_ioapic) {
+            machine_context context{*this};
+            devices_.template get<ioapic>().end_of_interrupt(context, vector);
+        }
+    }
+
+  private:
+    static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
+    static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
+
+    /// What the world switch keeps apart without the hypervisor's help.
+    static constexpr std::array direct_msrs{
+        x86::msr::ia32_sysenter_cs, x86::msr::ia32_sysenter_esp, x86::msr::ia32_sysenter_eip,  x86::msr::ia32_pat,
+        x86::msr::ia32_star,        x86::msr::ia32_lstar,        x86::msr::ia32_cstar,         x86::msr::ia32_fmask,
+        x86::msr::ia32_fs_base,     x86::msr::ia32_gs_base,      x86::msr::ia32_kernel_gs_base};
+
+    [[nodiscard]] static constexpr auto ioapic_pin(irq_line line) -> unsigned {
+        return line.number == 0 ? 2 : line.number;
+    }
+
+    static void hand_over(vcpu_type& target, interrupt_message const& message) {
+        processor_context context{target};
+        target.request(target.apic().accept(context, message));
+    }
+
+    Host* host_{};
+    processor_type* processor_{};
+    nanoseconds created_at_{};
+    std::uint64_t tsc_offset_{};
+    instant deadline_{never};
+    int input_{-1};
+    bool external_interrupt_{};
+    stop_reason reason_{};
+    typename backend::vm hardware_{};
+    memory_type memory_{};
+    device_board devices_{};
+    cpuid_table cpuid_{};
+    std::array<vcpu_type, Machine::max_vcpus> vcpus_{};
+};
+
+} // namespace hv

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/host.hpp>
+#include <hv/machine.hpp>
+#include <hv/status.hpp>
+#include <hv/vm.hpp>
+
+/// Where reading starts. A machine type and a host become one program:
+///
+///     hv::vmm<my_machine, my_host> monitor{host};
+///     if (monitor.enable() == hv::status::ok) { … monitor.create(machine); machine.cpu(0).run(); … }
+///
+/// vm.hpp is one virtual machine, vcpu.hpp one processor of it with the run loop, exit_services.hpp what each exit
+/// does.
+namespace hv {
+
+/// The hypervisor of one machine type on one host: turns the processor's virtualisation on and off and makes machines.
+template <typename Machine, typename Host>
+class vmm {
+    static_assert(host<Host>, "the host does not model hv::host");
+    static_assert(detail::machine_checks<Machine>::ok);
+    static_assert(detail::backend_checks<Machine, Host>::ok);
+    using backend = typename Machine::backend;
+
+  public:
+    using machine_type = vm<Machine, Host>;
+
+    explicit vmm(Host& h) : host_{h} {}
+
+    /// What the processor has and lacks. Changes nothing.
+    [[nodiscard]] auto examine() -> processor_report { return processor_.examine(host_); }
+
+    /// Turns virtualisation on, on this processor. no_device if it cannot run this machine: see examine.
+    auto enable() -> status { return processor_.enable(host_); }
+    void disable() { processor_.disable(host_); }
+
+    /// Makes an empty virtual machine in place.
+    auto create(machine_type& machine) -> status { return machine.create(host_, processor_); }
+
+  private:
+    Host& host_;
+    typename backend::processor processor_{};
+};
+
+} // namespace hv
