@@ -3,6 +3,8 @@
 
 #include <devices/lapic_board.hpp>
 
+#include <vector>
+
 using namespace hv;
 using namespace hv::test;
 namespace esr = x86::apic::esr;
@@ -24,6 +26,18 @@ constexpr auto mode(delivery_mode m) -> std::uint32_t {
 auto is_for(lapic_board const& b, std::uint32_t destination, bool is_logical) -> bool {
     return b.apic.matches({.destination = destination, .logical = is_logical}, 0xdead);
 }
+
+/// Routes what the APIC sends back to it at once, in the middle of its call.
+struct echo : test::device_context {
+    lapic* apic{};
+    std::vector<lapic_request> answers{};
+
+    void send(interrupt_message const& m) {
+        if (apic->matches(m, id))
+            answers.push_back(apic->accept(*this, m));
+    }
+    void end_of_interrupt(std::uint8_t vector) { send({.destination = id, .vector = vector, .level = true}); }
+};
 
 } // namespace
 
@@ -238,4 +252,22 @@ TEST_CASE("an APIC that is off matches nothing and takes nothing") {
         CHECK(b.apic.accept(b.context, {.vector = 0x50, .mode = static_cast<delivery_mode>(m)}) ==
               lapic_request::nothing);
     CHECK(b.apic.raise_error(0x40) == lapic_request::nothing);
+}
+
+TEST_CASE("a message may come back before the call that sent it returns") {
+    lapic apic;
+    echo context{};
+    context.id = 5;
+    context.apic = &apic;
+    apic.power_on(5, true);
+    apic.write_mmio(context, 0xf0, 4, 0x1ff);
+    apic.write_mmio(context, 0x310, 4, 5u << 24);
+    apic.write_mmio(context, 0x300, 4, 0x41);
+    CHECK(apic.pending_vector() == 0x41);
+    apic.acknowledge(0x41);
+    CHECK(apic.accept(context, {.destination = 5, .vector = 0x62, .level = true}) == lapic_request::interrupt);
+    apic.acknowledge(0x62);
+    apic.write_mmio(context, 0xb0, 4, 0); // the pin is still asserted
+    CHECK(apic.pending_vector() == 0x62);
+    CHECK(context.answers == std::vector{lapic_request::interrupt, lapic_request::interrupt});
 }
