@@ -4,8 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The saved forms of devices, byte for byte those of the reference interface (VM_DATA_READ, VM_DATA_WRITE). Plain C with
-   natural alignment on LP64, so that user space can share the file. Times are nanoseconds on the machine's own clock. */
+/* The saved forms of devices, byte for byte those of the reference interface (VM_DATA_READ, VM_DATA_WRITE). Plain C
+   with natural alignment on LP64, so that user space can share the file. Times are nanoseconds on the machine's own
+   clock. What the alignment would leave between members is named `reserved`: read as zero, ignored when written. */
 
 enum {
     hv_data_version_class = 1,
@@ -74,6 +75,7 @@ struct hv_pit_channel_v1 {
     uint8_t reg_status;
     uint8_t mode;
     uint8_t status; /* 0 status latched, 1 output latched, 2 cr_sel, 3 ol_sel, 4 fr_sel */
+    uint8_t reserved[7];
     int64_t time_target;
 };
 
@@ -109,6 +111,7 @@ struct hv_hpet_v1 {
     uint64_t config;
     uint64_t isr;
     uint32_t count_base;
+    uint32_t reserved;
     int64_t time_base;
     struct hv_hpet_timer_v1 timers[8];
 };
@@ -116,6 +119,7 @@ struct hv_hpet_v1 {
 struct hv_pm_timer_v1 {
     int64_t time_base;
     uint16_t ioport; /* ignored when written */
+    uint16_t reserved[3];
 };
 
 struct hv_rtc_v2 {
@@ -123,6 +127,7 @@ struct hv_rtc_v2 {
     int64_t last_period;
     uint8_t content[128];
     uint8_t addr;
+    uint8_t reserved[7];
 };
 
 struct hv_time_info_v1 {

@@ -20,7 +20,7 @@ struct hv_uart_v1 {
     uint8_t dlm;
     uint8_t thr_empty; /* the transmitter's interrupt is due */
     uint8_t received_count;
-    uint8_t received[16]; /* oldest first */
+    uint8_t received[16]; /* oldest first; the first stays readable when all are taken */
 };
 
 struct hv_keyboard_controller_v1 {

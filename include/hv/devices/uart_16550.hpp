@@ -126,7 +126,7 @@ class uart_16550 {
         image.dlm = dlm_;
         image.thr_empty = transmitter_due_ ? 1 : 0;
         image.received_count = received_count_;
-        for (unsigned i{0}; i < received_count_; ++i)
+        for (unsigned i{0}; i < received_.size(); ++i)
             image.received[i] = received_[i];
         return image;
     }
@@ -148,7 +148,7 @@ class uart_16550 {
             (image.lsr & ~lsr_overrun) != 0 or (image.msr & 0xf0) != 0 or image.thr_empty > 1 or
             image.received_count > other.capacity() or (not other.has_fifos() and image.fcr != 0))
             return status::invalid_argument;
-        for (unsigned i{0}; i < other.received_count_; ++i)
+        for (unsigned i{0}; i < other.received_.size(); ++i)
             other.received_[i] = image.received[i];
         other.pin_.assume(other.interrupts());
         *this = other;

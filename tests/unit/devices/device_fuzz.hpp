@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <stdexcept>
 
@@ -21,7 +22,7 @@ auto same(Payload const& a, Payload const& b) -> bool {
 /// After each call the recorded events must make sense: a line is asserted once before it is released.
 template <typename Device>
 void abuse(Device& device, device_context& context, std::mt19937_64& random, unsigned calls) {
-    bool level[32]{};
+    std::optional<bool> level[32]{}; // as found: unknown
     for (unsigned i{0}; i != calls; ++i) {
         auto const value = random() >> random() % 64;
         if constexpr (port_device<Device>) {
@@ -54,7 +55,7 @@ void abuse(Device& device, device_context& context, std::mt19937_64& random, uns
                 continue;
             if (level[e.line] == (e.what == line_event::kind::raise))
                 throw std::logic_error{"a line was asserted or released twice"};
-            level[e.line] = not level[e.line];
+            level[e.line] = e.what == line_event::kind::raise;
         }
         context.forget();
     }
