@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "address_space.hpp"
 
+#include "free_memory.hpp"
 #include "image.hpp"
 #include "instructions.hpp"
 #include "page_tables.hpp"
@@ -18,13 +19,6 @@ namespace {
 
 auto at(void const* place) -> std::uint64_t {
     return reinterpret_cast<std::uint64_t>(place);
-}
-
-constexpr auto page_down(std::uint64_t address) -> std::uint64_t {
-    return address & ~(page_size - 1);
-}
-constexpr auto page_up(std::uint64_t address) -> std::uint64_t {
-    return page_down(address + page_size - 1);
 }
 
 /// Memory, as opposed to registers: it is mapped write-back.
@@ -53,35 +47,9 @@ void protect() {
 } // namespace
 
 void add_free_memory(page_allocator& memory, boot_information const& boot, std::uint64_t first, std::uint64_t end) {
-    // Usable extents less everything that is in use, cut at the lowest of them each time. Maps may overlap: a stretch
-    // that another entry calls something else is not free, and one that is listed twice is added once.
     constexpr std::uint64_t low_memory{0x100000}; // firmware data, start-up code of other processors
-    first = first < low_memory ? low_memory : first;
-    for (auto const& e : boot.memory()) {
-        if (e.kind != memory_kind::usable)
-            continue;
-        auto from = page_up(e.start.value) < first ? first : page_up(e.start.value);
-        auto const to = page_down(e.end().value) < end ? page_down(e.end().value) : end;
-        while (from < to) {
-            auto used_start = to;
-            auto used_end = to;
-            auto const consider = [&](std::uint64_t start, std::uint64_t stop) {
-                if (start < to and from < stop and start < used_start) {
-                    used_start = start;
-                    used_end = stop;
-                }
-            };
-            consider(page_down(at(image_start)), page_up(at(image_end)));
-            for (auto const& m : boot.modules())
-                consider(page_down(m.start.value), page_up(m.end().value));
-            for (auto const& other : boot.memory())
-                if (other.kind != memory_kind::usable or &other < &e)
-                    consider(page_down(other.start.value), page_up(other.end().value));
-            if (from < used_start)
-                memory.add(from, used_start);
-            from = used_end;
-        }
-    }
+    for_each_free_extent(boot, {at(image_start), at(image_end)}, {first < low_memory ? low_memory : first, end},
+                         [&](std::uint64_t start, std::uint64_t stop) { memory.add(start, stop); });
 }
 
 auto enter_address_space(page_allocator& memory, boot_information const& boot) -> std::uint64_t {

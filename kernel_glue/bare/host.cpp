@@ -116,7 +116,7 @@ void host::start_clocks() {
         panic("the time-stamp counter does not count");
     tsc_report_.checked = frequency(third.tsc - second.tsc, second, third) * millionths / used;
 
-    clock_ = clock{used, first.tsc};
+    clock_ = tsc_clock{used, first.tsc};
     wall_clock_at_zero_ = seconds_since_1970(read_cmos_clock()) * nanoseconds_per_second - clock_.now();
     apic_.use_timer(frequency(third.other - first.other, first, third), used);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include "clock.hpp"
 #include "instructions.hpp"
 #include "trap.hpp"
+#include "tsc_clock.hpp"
 
 #include <hv/address.hpp>
 #include <hv/x86/msr.hpp>
