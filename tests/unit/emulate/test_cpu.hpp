@@ -133,8 +133,7 @@ inline constexpr std::uint32_t code_32{0x9b | x86::segment_access::default_big};
 inline constexpr std::uint32_t code_64{0x9b | x86::segment_access::long_mode};
 } // namespace access_rights
 
-/// A processor without paging, flat segments, code at `code_page`. 64-bit code needs paging on real hardware; the walk
-/// is not what these tests are about.
+/// A processor without paging, flat segments, code at `code_page`. Real 64-bit code needs paging; most tests do not.
 inline auto make_cpu(code_size mode) -> cpu {
     cpu c;
     c.cr[0] = x86::cr0::pe;
@@ -151,6 +150,41 @@ inline auto make_cpu(code_size mode) -> cpu {
         c.ram.add(page);
     c[x86::gpr::rsp] = data_page + 0x800;
     return c;
+}
+
+namespace page {
+inline constexpr std::uint64_t present{1};
+inline constexpr std::uint64_t writable{2};
+inline constexpr std::uint64_t user{4};
+inline constexpr std::uint64_t no_execute{1ull << 63};
+inline constexpr std::uint64_t all{present | writable | user};
+} // namespace page
+
+inline constexpr std::uint64_t tables{0x100'0000};
+
+/// Turns on four-level paging; `map` then adds pages.
+inline void enable_paging(cpu& c) {
+    c.cr[0] |= x86::cr0::pg | x86::cr0::wp;
+    c.cr[4] |= x86::cr4::pae;
+    c.register_file::efer |= x86::efer::lme | x86::efer::lma | x86::efer::nxe;
+    c.cr[3] = tables;
+    c.ram.add(tables);
+}
+
+inline void map(cpu& c, std::uint64_t linear, std::uint64_t physical, std::uint64_t rights) {
+    auto table = c.cr[3];
+    for (unsigned shift{39}; shift > 12; shift -= 9) {
+        auto const at = table + (linear >> shift & 511) * 8;
+        if (c.ram.get(at, 8) == 0) {
+            auto next = tables + 0x1000;
+            while (c.ram.pages.contains(next >> 12))
+                next += 0x1000;
+            c.ram.add(next);
+            c.ram.put(at, 8, next | page::all);
+        }
+        table = c.ram.get(at, 8) & 0xffff'ffff'f000;
+    }
+    c.ram.put(table + (linear >> 12 & 511) * 8, 8, physical | rights);
 }
 
 /// Puts instruction bytes at RIP and runs them once.
