@@ -6,8 +6,7 @@
 /// The devices of the board, as a driver sees them.
 namespace payload {
 
-// --- 8259 pair: lines 0-15 at vectors 0x20-0x2f, all masked until asked for ------------------------------------------
-
+/// The 8259 pair: lines 0-15 at vectors 0x20-0x2f, all masked until asked for.
 namespace pic {
 inline constexpr u8 first_vector{0x20};
 
@@ -41,9 +40,7 @@ inline void end(unsigned line) {
 }
 } // namespace pic
 
-// --- 8254
-// -------------------------------------------------------------------------------------------------------------
-
+/// The 8254.
 namespace pit {
 inline constexpr u64 frequency{1'193'182};
 
@@ -57,22 +54,55 @@ inline void stop() {
     out8(0x43, 0x30);
 }
 
-/// Waits for that many ticks of channel 2 and answers how many TSC ticks passed.
-inline auto wait(u16 count) -> u64 {
-    out8(0x61, static_cast<u8>((in8(0x61) & 0xfc) | 1)); // gate on, speaker off
-    start(2, 0, count);
-    auto const begin = rdtsc();
-    while ((in8(0x61) & 0x20) == 0)
-        pause();
-    return rdtsc() - begin;
+/// The count of a channel now.
+inline auto latched(unsigned channel) -> u16 {
+    out8(0x43, static_cast<u8>(channel << 6));
+    auto const low = in8(static_cast<u16>(0x40 + channel));
+    return static_cast<u16>(low | in8(static_cast<u16>(0x40 + channel)) << 8);
 }
 } // namespace pit
 
-/// TSC ticks in a millisecond, measured against the 8254 once.
+/// A reading of a clock and the time by the TSC, both from the same moment: somebody may take this processor away
+/// between two instructions, so the tightest of many tries counts.
+template <typename Value>
+struct moment {
+    u64 tsc;
+    Value value;
+};
+template <typename Read>
+auto at_one_moment(Read&& read) -> moment<decltype(read())> {
+    moment<decltype(read())> best{};
+    u64 width{~u64{}};
+    for (unsigned i{}; i != 20; ++i) {
+        auto const begin = rdtsc();
+        auto const value = read();
+        auto const end = rdtsc();
+        if (end - begin < width) {
+            width = end - begin;
+            best = {begin + width / 2, value};
+        }
+    }
+    return best;
+}
+
+/// The registers of ACPI's fixed hardware.
+namespace pm {
+inline constexpr u16 event{0x600}, control{0x604}, timer{0x608};
+inline constexpr u64 frequency{3'579'545};
+inline constexpr u32 ticks_mask{0xffffff}; ///< 24 bits are always there
+} // namespace pm
+
+/// TSC ticks in a millisecond, measured against the ACPI timer once.
 inline auto tsc_per_ms() -> u64 {
     static u64 value;
-    if (value == 0)
-        value = pit::wait(pit::frequency / 20) / 50;
+    if (value == 0) {
+        auto const read = [] { return in32(pm::timer); };
+        auto const a = at_one_moment(read);
+        while (((in32(pm::timer) - a.value) & pm::ticks_mask) < pm::frequency / 50)
+            pause();
+        auto const b = at_one_moment(read);
+        value = (b.tsc - a.tsc) * pm::frequency / ((b.value - a.value) & pm::ticks_mask) / 1000;
+    }
     return value;
 }
 
@@ -90,9 +120,7 @@ inline void wait_ms(u64 ms) {
     (void)wait_until(ms, [] { return false; });
 }
 
-// --- local APIC
-// -------------------------------------------------------------------------------------------------------
-
+/// The local APIC in xAPIC mode.
 namespace lapic {
 inline constexpr u64 base{0xfee00000};
 inline constexpr u32 base_msr{0x1b};
@@ -130,9 +158,7 @@ inline auto bit(u64 registers, unsigned vector) -> bool {
 }
 } // namespace lapic
 
-// --- I/O APIC
-// ---------------------------------------------------------------------------------------------------------
-
+/// The I/O APIC.
 namespace ioapic {
 inline constexpr u64 base{0xfec00000};
 inline constexpr u32 masked{1u << 16}, level{1u << 15}, remote_irr{1u << 14};
@@ -158,9 +184,7 @@ inline void route(unsigned pin, u32 low) {
 }
 } // namespace ioapic
 
-// --- HPET
-// -------------------------------------------------------------------------------------------------------------
-
+/// The HPET.
 namespace hpet {
 inline constexpr u64 base{0xfed00000};
 inline constexpr u64 capabilities{0}, configuration{0x10}, status{0x20}, counter{0xf0};
@@ -183,9 +207,7 @@ inline auto comparator_of(unsigned timer) -> u64 {
 }
 } // namespace hpet
 
-// --- real-time clock
-// --------------------------------------------------------------------------------------------------
-
+/// The real-time clock.
 namespace rtc {
 inline auto read(u8 index) -> u8 {
     out8(0x70, index);
@@ -196,13 +218,5 @@ inline void write(u8 index, u8 value) {
     out8(0x71, value);
 }
 } // namespace rtc
-
-// --- ACPI
-// -------------------------------------------------------------------------------------------------------------
-
-namespace pm {
-inline constexpr u16 event{0x600}, control{0x604}, timer{0x608};
-inline constexpr u64 frequency{3'579'545};
-} // namespace pm
 
 } // namespace payload

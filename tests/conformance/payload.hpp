@@ -14,14 +14,11 @@ namespace payload {
 /// The payload's own part.
 void run();
 
-// --- printing: to the debug port where it exists, else to the first serial port -------------------------------------
-
+/// Printing goes to the debug port where it exists, else to the first serial port.
 void print_char(char c);
 void print(char const* text);
 void print_hex(u64 value);
 void print_decimal(u64 value);
-
-// --- verdicts --------------------------------------------------------------------------------------------------------
 
 /// Counts and prints a failure; the payload goes on.
 void fail(char const* what);
@@ -33,8 +30,6 @@ void expect_between(u64 actual, u64 low, u64 high, char const* what);
 [[noreturn]] void leave(u32 code);
 /// Ends the machine with what the expectations came to.
 [[noreturn]] void finish();
-
-// --- exceptions and interrupts ---------------------------------------------------------------------------------------
 
 /// What lies on the stack of an interrupt handler.
 struct frame {
@@ -80,8 +75,6 @@ namespace vector {
 inline constexpr unsigned divide_error{0}, debug{1}, nmi{2}, breakpoint{3}, overflow{4}, undefined{6}, no_fpu{7},
     double_fault{8}, invalid_tss{10}, not_present{11}, stack_fault{12}, protection{13}, page_fault{14}, alignment{17};
 }
-
-// --- descriptors and mappings ----------------------------------------------------------------------------------------
 
 inline constexpr u16 code64{0x08}, data{0x10}, code32{0x18}, user_data{0x23}, user_code64{0x2b}, code16{0x40};
 

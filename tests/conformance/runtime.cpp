@@ -210,6 +210,8 @@ void payload_interrupt(payload::frame& f) {
 void payload_start() {
     using namespace payload;
     debug_port_exists = in8(debug_port) == debug_port;
+    out8(0x21, 0xff); // a BIOS may have left its timer running
+    out8(0xa1, 0xff);
     print(payload_name);
     print("\n");
     run();

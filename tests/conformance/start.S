@@ -218,7 +218,7 @@ gates_pointer:
         .global task_state
 task_state:
         .long 0
-        .quad stack_end, 0, 0 // RSP0-2
+        .quad entry_stack_end, 0, 0 // RSP0-2: guarded calls lie on the other stack when user code is interrupted
         .quad 0
         .quad alternate_stack_end // IST1
         .fill 6, 8, 0
@@ -236,6 +236,8 @@ gates:  .skip 4096
 stack_end:
         .skip 8192
 alternate_stack_end:
+        .skip 8192
+entry_stack_end:
         .global guard_stack, boot_magic, boot_information
 guard_stack: .skip 8
 boot_magic: .skip 8
