@@ -6,7 +6,7 @@ include_guard(GLOBAL)
 function(hv_add_payload name source)
   add_executable(${name} ${source})
   target_compile_options(${name} PRIVATE -ffreestanding -fno-pic)
-  target_link_options(${name} PRIVATE -nostdlib -static -no-pie -Wl,-Ttext=0x7c00 -Wl,--build-id=none
+  target_link_options(${name} PRIVATE -nostdlib -static -Wl,-Ttext=0x7c00 -Wl,--build-id=none
     $<$<CXX_COMPILER_ID:Clang>:-fuse-ld=lld>)
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE C)
   add_custom_command(TARGET ${name} POST_BUILD

@@ -208,11 +208,16 @@ class vcpu {
         auto const next = machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
         if (next != armed_) {
             armed_ = next;
-            host().arm_timer(vm_->host_time(next));
+            host().arm_timer(vm_->host_time(next == never ? never : later_of(next, vm_->now() + least_wait)));
         }
     }
 
   private:
+    /// A guest whose timer is always due must still get to execute something between two of its interrupts.
+    static constexpr nanoseconds least_wait{10'000};
+
+    [[nodiscard]] static constexpr auto later_of(instant a, instant b) -> instant { return a < b ? b : a; }
+
     [[nodiscard]] auto pending_vector() -> int {
         if constexpr (has_lapic)
             return apic().pending_vector();

@@ -224,6 +224,8 @@ class vm {
                     continue;
                 if (message.mode != delivery_mode::lowest_priority) {
                     hand_over(target, message);
+                } else if (not target.apic().software_enabled()) {
+                    continue; // it takes no part in the arbitration, or the interrupt would be lost
                 } else if (lowest == nullptr or
                            target.apic().arbitration_priority() < lowest->apic().arbitration_priority()) {
                     lowest = &target;

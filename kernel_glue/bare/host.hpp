@@ -172,7 +172,7 @@ class host {
     std::int64_t wall_clock_at_zero_{0};
     nanoseconds armed_{INT64_MAX};
     local_apic apic_{};
-    fpu fpu_{};
+    fpu_switch fpu_{};
     bare::board board_{};
     bare::tsc_report tsc_report_{};
     std::uint64_t nmis_{0};
