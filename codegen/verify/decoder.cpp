@@ -151,6 +151,13 @@ auto decoder::text(instruction const& i) const -> std::string {
     return made.substr(std::min(made.find_first_not_of(' '), made.size()));
 }
 
+auto decoder::names_of_target(instruction const& i) const -> std::vector<std::string> {
+    if (not i.target)
+        return {i.outside, readable(i.outside)};
+    auto const names = image_.names_at(*i.target);
+    return {names.begin(), names.end()};
+}
+
 auto decoder::registers(instruction const& i) const -> std::vector<std::string_view> {
     std::vector<std::string_view> names;
     auto const add = [&](unsigned r) {
@@ -184,6 +191,9 @@ auto decoder::may_store(instruction const& i) const -> bool {
 }
 
 auto decoder::memory_operand(instruction const& i) const -> std::optional<unsigned> {
+    if (i.opcode.starts_with("LEA") and
+        not i.opcode.starts_with("LEAVE")) // whose operand LLVM does not count as memory
+        return 1;
     auto const& operands = llvm_->description(i).operands();
     for (unsigned o{}; o + 4 < operands.size(); ++o)
         if (operands[o].OperandType == llvm::MCOI::OPERAND_MEMORY and o + 4 < i.operands.getNumOperands() and

@@ -54,6 +54,8 @@ class decoder {
     [[nodiscard]] auto at(address) -> instruction const&;
     [[nodiscard]] auto text(instruction const&) const -> std::string;
 
+    /// Linker names and demangled names of what a direct call or jump leads to.
+    [[nodiscard]] auto names_of_target(instruction const&) const -> std::vector<std::string>;
     /// Names of the registers that an instruction reads or writes, mentioned or not.
     [[nodiscard]] auto registers(instruction const&) const -> std::vector<std::string_view>;
     /// The number, as instructions encode it, of a 64-bit general-purpose register.

@@ -11,9 +11,10 @@ namespace verify {
 namespace {
 
 // State that only the FPU switch may touch, by instruction: those whose operands do not show it.
-constexpr std::array<std::string_view, 21> fpu_opcodes{
-    "FXSAVE", "FXRSTOR", "XSAVE",  "XRSTOR", "LDMXCSR", "STMXCSR", "VLDMXCSR", "VSTMXCSR", "MMX_EMMS", "FEMMS", "FSAVE",
-    "FRSTOR", "FLDENV",  "FSTENV", "FLDCW",  "FNSTCW",  "FNSTSW",  "FNINIT",   "FNCLEX",   "WAIT",     "VZERO"};
+constexpr std::array<std::string_view, 23> fpu_opcodes{
+    "FXSAVE",   "FXRSTOR", "XSAVE",  "XRSTOR", "LDMXCSR", "STMXCSR",   "VLDMXCSR", "VSTMXCSR",
+    "MMX_EMMS", "FEMMS",   "FSAVE",  "FRSTOR", "FLDENV",  "FSTENV",    "FLDCW",    "FNSTCW",
+    "FNSTSW",   "FNINIT",  "FNCLEX", "WAIT",   "VZERO",   "LDTILECFG", "STTILECFG"};
 
 // And by register: x87, MMX, SSE, AVX, AVX-512 and AMX.
 auto is_fpu_register(std::string_view name) -> bool {

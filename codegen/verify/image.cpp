@@ -87,7 +87,7 @@ class image_reader {
             if (made.executable and made.writable)
                 out_.faults_.push_back("section " + made.name + " is writable and executable");
             if (made.executable)
-                code_.insert(s.getIndex());
+                code_[s.getIndex()] = out_.sections_.size();
             out_.sections_.push_back(std::move(made));
         }
     }
@@ -111,7 +111,9 @@ class image_reader {
             names.insert(type == elf::STT_FUNC ? names.begin() : names.end(), name);
             if (auto const plain = readable(name); plain != name)
                 names.push_back(plain);
-            found_.push_back({at, s.getSize()});
+            auto const& in = out_.sections_[code_.at(where->getIndex())];
+            if (in.contains(at)) // a label may stand behind the last instruction; a damaged file may say anything
+                found_.push_back({at, std::min<std::uint64_t>(s.getSize(), in.end() - at)});
         }
         if (found_.empty())
             throw unusable{"no symbols in executable sections: verify the file before it is stripped"};
@@ -134,8 +136,6 @@ class image_reader {
                 (not unsized.empty() and unsized.back().contains(s.at)))
                 continue;
             auto const where = std::ranges::find_if(out_.sections_, [&](auto const& x) { return x.contains(s.at); });
-            if (where == out_.sections_.end())
-                continue; // a label behind the last instruction
             auto const next = std::ranges::upper_bound(functions, s.at, {}, &function::first);
             auto const end = next == functions.end() ? where->end() : std::min(next->first, where->end());
             unsized.push_back({s.at, end, name(s.at), false});
@@ -176,7 +176,7 @@ class image_reader {
     image& out_;
     object_file const& file_;
     std::map<std::uint64_t, address> bases_{};
-    std::set<std::uint64_t> code_{};
+    std::map<std::uint64_t, std::size_t> code_{}; ///< places of executable sections in the image, by index in the file
     std::vector<symbol> found_{};
 };
 

@@ -8,7 +8,9 @@
 #include "walk.hpp"
 
 #include <CLI/CLI.hpp>
+#include <llvm/Support/ErrorHandling.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
@@ -49,9 +51,16 @@ auto run(options const& o) -> int {
     return hot.violations.empty() ? 0 : 1;
 }
 
+/// LLVM ends the process where a table of the file makes no sense.
+void refuse_damaged_file(void*, char const* reason, bool) {
+    std::cerr << "hv-verify: damaged ELF file: " << reason << '\n';
+    std::_Exit(2);
+}
+
 } // namespace
 
 auto main(int argc, char** argv) -> int {
+    llvm::install_fatal_error_handler(refuse_damaged_file);
     options o;
     CLI::App app{"Proves that the path from a VM exit to the next entry holds no indirect branch.\n"
                  "Exit status: 0 proven, 1 violations, 2 unusable file or command line.",

@@ -4,6 +4,7 @@
 #include "stack_state.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 
 namespace verify {
@@ -107,22 +108,14 @@ class follower {
             return;
         if (s.overwrites_return_address(decode_, i))
             violate(i, "store to the return address");
-        auto const thunk = i.goes == flow::jump and is_return_thunk(i);
+        auto const thunk = i.goes == flow::jump and named_.are(rules::return_thunk, decode_.names_of_target(i));
         if (i.goes != flow::back and not thunk and not tail)
             return;
         if (not pointer or not pointer->exact)
             violate(i, "return with a stack pointer that cannot be followed");
         else if (pointer->offset != 0)
-            violate(i, "return with the stack pointer " + std::to_string(-pointer->offset) + " bytes below its place");
-    }
-
-    [[nodiscard]] auto is_return_thunk(instruction const& i) const -> bool {
-        std::vector<std::string> names{i.outside};
-        if (i.target) {
-            auto const known = file_.names_at(*i.target);
-            names.assign(known.begin(), known.end());
-        }
-        return named_.are(rules::return_thunk, names);
+            violate(i, "return with the stack pointer " + std::to_string(std::abs(pointer->offset)) + " bytes " +
+                           (pointer->offset < 0 ? "below" : "above") + " its place");
     }
 
     void violate(instruction const& i, std::string what) {

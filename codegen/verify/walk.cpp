@@ -3,6 +3,7 @@
 
 #include "address_taken.hpp"
 #include "forbidden.hpp"
+#include "roots.hpp"
 
 #include <algorithm>
 #include <deque>
@@ -10,14 +11,6 @@
 namespace verify {
 
 namespace {
-
-/// How the running function was entered, which decides where its return leads.
-enum class entered {
-    by_call, ///< by a call that the walk followed: back behind that call
-    before,  ///< before the walk began, by a caller of run: up to every caller in the image
-    by_interrupt,
-    by_request ///< --root: nobody asks what comes after
-};
 
 /// Walks over pairs of an instruction and the frame it runs in. A frame is named by where it was entered; a jump to
 /// another function keeps it, because that function's return is this one's.
@@ -38,7 +31,8 @@ class walker {
         for (auto const& c : out_.cuts)
             if (not c.exists)
                 out_.violations.push_back({.what = "cut matches nothing: " + c.line.pattern});
-        add_roots(wanted);
+        for (auto const& s : find_roots(file_, decode_, seen_, named_, wanted, out_))
+            visit(s.at, {s.frame, s.how}, nowhere);
         while (not work_.empty()) {
             auto const n = work_.front();
             work_.pop_front();
@@ -68,59 +62,6 @@ class walker {
         return std::ranges::any_of(file_.symbols(),
                                    [&](auto const& s) { return std::ranges::any_of(s.second, match); }) or
                std::ranges::any_of(file_.undefined(), [&](auto const& n) { return match(n) or match(readable(n)); });
-    }
-
-    // Roots.
-
-    void add_root(address at, address label, std::string why, entered how) {
-        out_.roots.push_back({label, std::move(why)});
-        auto const* f = file_.function_at(at);
-        auto const begin = how == entered::before and f != nullptr ? f->first : at;
-        visit(at, {begin, how}, nowhere);
-    }
-
-    void add_entry(instruction const& i) {
-        auto const* f = file_.function_at(i.at);
-        if (f->contains(i.next()))
-            add_root(i.next(), i.at, "after " + decode_.text(i), entered::before);
-        else
-            violate(i, "continues past the end of its function", nowhere);
-    }
-
-    auto add_labels(std::string_view kind, entered how) -> bool {
-        bool any{};
-        for (auto const& [at, names] : file_.symbols())
-            if (named_.are(kind, names) and file_.function_at(at) != nullptr) {
-                add_root(at, at, std::string{kind}, how);
-                if (how == entered::by_interrupt)
-                    out_.interrupt_entries.insert(at);
-                any = true;
-            }
-        return any;
-    }
-
-    void add_roots(wishes const& wanted) {
-        for (auto const a : seen_.entries)
-            add_entry(decode_.at(a));
-        if (not add_labels(rules::vm_exit_entry, entered::before) and seen_.vmx)
-            out_.violations.push_back({.what = "VMLAUNCH or VMRESUME, but no symbol that HOST_RIP may name: no "
-                                               "vm_exit_entry rule matches"});
-        if (not add_labels(rules::interrupt_entry, entered::by_interrupt) and wanted.needs_interrupt_entries)
-            out_.violations.push_back({.what = "no interrupt_entry rule matches a symbol"});
-        for (auto const& pattern : wanted.extra_roots) {
-            bool any{};
-            for (auto const& [at, names] : file_.symbols())
-                if (file_.function_at(at) != nullptr and
-                    std::ranges::any_of(names, [&](auto const& n) { return matches(pattern, n); })) {
-                    add_root(at, at, "asked for", entered::by_request);
-                    out_.called.insert(at);
-                    any = true;
-                }
-            if (not any)
-                throw unusable{"no symbol matches --root " + pattern};
-        }
-        if (out_.roots.empty() and out_.violations.empty())
-            throw unusable{"nothing to verify: no VMRUN, VMLAUNCH or VMRESUME, and no --root"};
     }
 
     // Steps.
@@ -276,20 +217,12 @@ class walker {
 
     // Where calls and jumps lead.
 
-    [[nodiscard]] auto names_of_target(instruction const& i) const -> std::vector<std::string> {
-        if (i.target) {
-            auto const names = file_.names_at(*i.target);
-            return {names.begin(), names.end()};
-        }
-        return {i.outside, readable(i.outside)};
-    }
-
     [[nodiscard]] auto is_return_thunk(instruction const& i) const -> bool {
-        return named_.are(rules::return_thunk, names_of_target(i));
+        return named_.are(rules::return_thunk, decode_.names_of_target(i));
     }
 
     auto is_cut(instruction const& i, std::size_t n) -> bool {
-        auto const names = names_of_target(i);
+        auto const names = decode_.names_of_target(i);
         if (is_indirect_thunk(names))
             return false;
         for (auto& c : out_.cuts)
@@ -303,7 +236,7 @@ class walker {
     }
 
     auto destination(instruction const& i, std::size_t n) -> std::optional<address> {
-        if (is_indirect_thunk(names_of_target(i))) {
+        if (is_indirect_thunk(decode_.names_of_target(i))) {
             violate(i, "retpoline: an indirect branch in disguise", n);
             return {};
         }
