@@ -161,6 +161,18 @@ TEST_CASE("without VAL_SET a write changes the period and not the comparator") {
     CHECK(m.read(machine::comparator_of(0)) == 300'000);
 }
 
+TEST_CASE("a timer that becomes a one-shot forgets its period") {
+    machine m;
+    m.write(machine::config_of(0), on | periodic | value_set | edge_on_24);
+    m.write(machine::comparator_of(0), 100'000);
+    m.write(machine::config_of(0), on | edge_on_24);
+    CHECK(m.hpet.save(m.context).timers[0].comp_rate == 0);
+    m.write(machine::config_of(0), on | periodic | edge_on_24);
+    m.start();
+    m.run_to(instant{nanoseconds_per_second});
+    CHECK(m.context.edges(24) == 1);
+}
+
 TEST_CASE("a periodic timer served late fires once and stays in step") {
     machine m;
     m.start();

@@ -129,6 +129,7 @@ TEST_CASE("a byte with the reset bit at port CF9h resets, a 32-bit PCI address d
     m.out(0xcf8, 2, 0x600);
     m.out(0xcf8, 1, 6);
     m.out(0xcfb, 1, 6);
+    m.out(0xcf9, 2, 6);
     CHECK(m.context.resets == 0);
     m.out(pm_timer::reset_port, 1, pm_timer::reset_value);
     CHECK(m.context.resets == 1);

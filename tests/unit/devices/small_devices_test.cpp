@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
-#include <hv/devices/debug_port.hpp>
 #include <hv/devices/device_set.hpp>
-#include <hv/devices/exit_port.hpp>
-#include <hv/devices/keyboard_controller.hpp>
+#include <hv/devices/pc.hpp>
 
 #include <tests/unit/devices/device_fuzz.hpp>
 
@@ -178,6 +176,14 @@ TEST_CASE("the debug port identifies itself and writes to its stream") {
     other.write_port(context, 0xe9, 1, 'b');
     CHECK(context.text(0) == "a");
     CHECK(context.text(3) == "b");
+}
+
+TEST_CASE("all devices of a PC fit together and can be saved") {
+    using pc = device_set<lapic, ioapic, pic_8259, pit_8254, hpet, pm_timer, rtc_mc146818, com1, keyboard_controller,
+                          exit_port, debug_port>;
+    STATIC_REQUIRE(pc::all_saveable);
+    STATIC_REQUIRE(extended<pm_timer>);
+    STATIC_REQUIRE_FALSE(extended<pit_8254>);
 }
 
 TEST_CASE("a device without state does not keep a machine from being saved") {
