@@ -17,7 +17,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -27,20 +26,28 @@ namespace hv::backends::fake {
 class vcpu {
   public:
     // What a test gives and reads.
-    std::span<script::step const> script{}; ///< of the guest, from its first step
-    std::vector<event> delivered{};         ///< events that reached the guest, in order
-    std::vector<std::uint64_t> loaded{};    ///< values of all loads, in order
-    std::uint64_t entries{}, flushes{};     ///< world switches; flushes asked for
+    std::vector<script::step> script{};  ///< of the guest, from its first step
+    std::vector<event> delivered{};      ///< events that reached the guest, in order
+    std::vector<std::uint64_t> loaded{}; ///< values of all loads, in order
+    std::uint64_t entries{}, flushes{};  ///< world switches; flushes asked for
     std::uint64_t tsc_offset{};
+    /// Starts a script at its first step, in place of what is left of the last one.
+    void run_script(std::vector<script::step> steps) {
+        script = std::move(steps);
+        next_ = 0;
+        exited_ = 0;
+    }
+    /// The delivery of the next event exits like this.
+    void delivery_will_exit(script::any_exit const& exit) { delivery_exit_ = exit; }
     [[nodiscard]] auto steps_done() const -> std::size_t { return next_; }
     [[nodiscard]] auto window_requested() const -> bool { return window_; }
 
     template <typename Host>
     [[nodiscard]] auto create(Host& host, vm const& machine) -> status {
         destroy(host);
-        auto const keep = script;
+        auto keep = std::move(script);
         *this = vcpu{};
-        script = keep;
+        script = std::move(keep);
         page_ = host.allocate(page_size, page_size);
         if (page_ == nullptr)
             return status::out_of_memory;

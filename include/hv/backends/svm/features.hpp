@@ -15,6 +15,7 @@ struct features {
     bool svm{};
     bool disabled{}; ///< by the firmware: VM_CR.SVMDIS
     bool nested_paging{};
+    bool no_execute{}; ///< the host runs with EFER.NXE, which nested tables obey
     bool next_rip{};
     bool clean_bits{};
     bool flush_by_asid{};
@@ -36,6 +37,8 @@ struct features {
             r.missing = "SVM, which the firmware turned off (VM_CR.SVMDIS)";
         else if (not nested_paging)
             r.missing = "nested paging (CPUID 8000_000Ah EDX bit 0)";
+        else if (not no_execute)
+            r.missing = "EFER.NXE, which the host must set before";
         else if (address_spaces < 2)
             r.missing = "an address space identifier for guests (CPUID 8000_000Ah EBX)";
         if (not r.missing.empty())
@@ -66,6 +69,8 @@ template <typename Host>
     f.xsave = (host.cpuid(1, 0).ecx >> 27 & 1) != 0;
     f.tsc_aux = (extended.edx >> 27 & 1) != 0;
 
+    auto const efer = host.read_msr(x86::msr::ia32_efer);
+    f.no_execute = efer and (efer.value & x86::efer::nxe) != 0;
     constexpr std::uint64_t svmdis{1u << 4}, smmlock{1u << 0};
     auto const vm_cr = host.read_msr(x86::msr::amd_vm_cr);
     f.disabled = vm_cr and (vm_cr.value & svmdis) != 0;

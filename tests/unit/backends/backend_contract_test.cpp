@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <catch2/catch.hpp>
+
+#include "fake_seat.hpp"
+#include "svm_seat.hpp"
+
+#include <tuple>
+
+namespace hv::test {
+using seats = std::tuple<svm_seat, fake_seat>;
+}
+
+#include "contract.hpp"
