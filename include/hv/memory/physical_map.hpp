@@ -295,20 +295,17 @@ class guest_physical_map {
         return table_.map(host, at, from, bytes, allowed, memory_type::write_back,
                           tracking_ ? leaf_size::four_kib : leaf_size::one_gib);
     }
+    /// Fills the page, or the 2 MiB around it where one entry can map them all.
     [[nodiscard]] auto fill_around(Host& host, place const& p, gpa address) -> bool {
-        auto const leaf = table_.lookup(host, address);
-        if (leaf.present)
-            return true; // another processor was faster
         constexpr auto large = bytes_of(leaf_size::two_mib);
         auto const block = gpa{address.value & ~(large - 1)};
-        if (block >= p.first and block + large <= p.first + p.bytes and leaf.bytes >= large) {
+        if (block >= p.first and block + large <= p.first + p.bytes) {
             auto const inside = p.offset + (block - p.first);
-            auto const from = host.physical(p.object->memory.at(inside));
-            if (p.object->memory.contiguous(inside) >= large and from.value % large == 0)
-                return map_pages(host, block, from, large, p.allowed) == status::ok;
+            if (p.object->memory.contiguous(inside) >= large and
+                host.physical(p.object->memory.at(inside)).value % large == 0)
+                return fill_range(host, p, block, block + large);
         }
-        auto const page = address.page();
-        return fill_range(host, p, page, page + page_size);
+        return fill_range(host, p, address.page(), address.page() + page_size);
     }
 
     auto apply(Host& host, gpa page, dirty_operation operation) -> bool {

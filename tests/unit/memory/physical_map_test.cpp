@@ -256,6 +256,7 @@ TEST_CASE("filling on fault maps what was touched, by 2 MiB where that lies insi
     CHECK(s.map.fault(s.h, gpa{GiB + MiB2 + 0x10}, w) == fault_outcome::mapped);
     CHECK(s.map.lookup(s.h, gpa{GiB + MiB2}).bytes == KiB4);
     CHECK(s.map.lookup(s.h, gpa{GiB + MiB2}).present);
+    CHECK_FALSE(s.map.lookup(s.h, gpa{GiB + MiB2 + KiB4}).present);
     CHECK(s.map.generation() == generation); // nothing was taken away
     auto const tables = s.h.allocations();
     CHECK(s.map.fault(s.h, gpa{0x5678}, r) == fault_outcome::mapped); // again, by another processor
@@ -305,7 +306,9 @@ TEMPLATE_TEST_CASE("memory in pieces behaves like memory in one", "", eager, laz
         h.free(gap, 3 * MiB2 - KiB4);
     }
     auto const bytes = 11 * MiB2 + 3 * KiB4;
+    auto const in_use = h.bytes_in_use();
     REQUIRE(map.allocate_segment(h, 0, bytes, true) == status::ok);
+    CHECK(h.bytes_in_use() == in_use + bytes + KiB4); // the last piece is no larger than needed
     REQUIRE(map.map(h, gpa{0}, 0, 0, bytes, rwx) == status::ok);
     CHECK(h.allocations() >= obstacles.size() + 1 + 1 + 6); // root, directory, pieces of 4 MiB
     for (std::uint64_t at{}; at != bytes; at += KiB4) {
