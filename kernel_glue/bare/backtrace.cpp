@@ -33,24 +33,51 @@ void print_frame(host& h, std::uint64_t address, symbol_place place) {
     h.log(t.view());
 }
 
+/// A return address, whose call lies before it: the address itself may belong to the next function. False if it is
+/// none.
+auto print_caller(host& h, std::uint64_t address) -> bool {
+    auto place = symbol_of(address - 1);
+    if (place.name.empty())
+        return false;
+    ++place.offset;
+    print_frame(h, address, place);
+    return true;
+}
+
+/// Where the return address lies that RBP does not lead to: 0 if it leads to all. The interrupted function may not have
+/// made its frame yet; g++ gives none to leaf functions; and what is no code at all was called from somewhere.
+auto return_address_without_frame(std::uint64_t rip, std::uint64_t rsp) -> std::uint64_t {
+    constexpr std::uint32_t push_rbp_mov_rsp_rbp{0xe5894855};
+    auto const place = symbol_of(rip);
+    if (place.name.empty() or place.offset == 0)
+        return rsp;
+    std::uint32_t begin{};
+    __builtin_memcpy(&begin, reinterpret_cast<void const*>(rip - place.offset), sizeof begin);
+    if (begin != push_rbp_mov_rsp_rbp)
+        return rsp;
+    return place.offset == 1 ? rsp + 8 : 0;
+}
+
 } // namespace
 
-void print_backtrace(host& h, std::uint64_t rip, std::uint64_t rbp) {
-    constexpr unsigned most_frames{32};
+void print_interrupted(host& h, std::uint64_t rip, std::uint64_t rsp, std::uint64_t rbp) {
     h.log("backtrace:");
     print_frame(h, rip, symbol_of(rip));
+    if (auto const at = return_address_without_frame(rip, rsp); at != 0 and at % 8 == 0 and stack_of(at).end != 0)
+        (void)print_caller(h, *reinterpret_cast<std::uint64_t const*>(at));
+    print_callers(h, rbp);
+}
+
+void print_callers(host& h, std::uint64_t rbp) {
+    constexpr unsigned most_frames{32};
     for (unsigned n{0}; n != most_frames; ++n) {
         // A frame is a saved RBP and a return address. Whatever is not on a stack of ours is the end.
         auto const bounds = stack_of(rbp);
         if (bounds.end - rbp < 16 or bounds.end == 0 or rbp % 8 != 0)
             return;
         auto const* const frame = reinterpret_cast<std::uint64_t const*>(rbp);
-        if (frame[1] == 0)
+        if (not print_caller(h, frame[1]))
             return;
-        // The call itself lies before the return address, which may belong to the next function.
-        auto place = symbol_of(frame[1] - 1);
-        ++place.offset;
-        print_frame(h, frame[1], place);
         if (frame[0] <= rbp)
             return;
         rbp = frame[0];

@@ -7,7 +7,11 @@ namespace hv::bare {
 
 class host;
 
-/// Logs the chain of calls that led to `rip`, by frame pointers and with names. Reads nothing but this host's stacks.
-void print_backtrace(host& h, std::uint64_t rip, std::uint64_t rbp);
+/// Logs the calls that led to the frame at `rbp`, by frame pointers and with names. Reads nothing but this host's
+/// stacks and code.
+void print_callers(host& h, std::uint64_t rbp);
+
+/// Logs where an exception came from: the instruction, then the calls that led there.
+void print_interrupted(host& h, std::uint64_t rip, std::uint64_t rsp, std::uint64_t rbp);
 
 } // namespace hv::bare

@@ -33,8 +33,8 @@ void host::panic(std::string_view why) {
     if (begin_failure()) {
         log("panic:");
         log(why);
-        print_backtrace(*this, reinterpret_cast<std::uint64_t>(__builtin_return_address(0)),
-                        *static_cast<std::uint64_t const*>(__builtin_frame_address(0)));
+        log("backtrace:");
+        print_callers(*this, reinterpret_cast<std::uint64_t>(__builtin_frame_address(0)));
     }
     leave(panic_status);
 }

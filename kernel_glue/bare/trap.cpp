@@ -75,7 +75,7 @@ void print_registers(host& h, trap_frame const& f) {
     t.hex(f.rflags);
     h.log(t.view());
     print_registers(h, f);
-    print_backtrace(h, f.rip, f.rbp);
+    print_interrupted(h, f.rip, f.rsp, f.rbp);
     h.leave(host::panic_status);
 }
 
