@@ -28,6 +28,9 @@ class follower {
             follow(a, true);
         for (auto const a : closure_.called)
             follow(a, false);
+        for (auto const a : closure_.instructions)
+            if (auto const& i = decode_.at(a); i.goes == flow::back and not judged_.contains(a))
+                violate(i, "return to which the stack pointer was not followed");
         stack_use made{.bytes = 0};
         for (auto const& [a, n] : needs_) {
             auto const bytes = total(a);
@@ -99,6 +102,7 @@ class follower {
             need_->own = std::max(*need_->own, -deepest);
         if (not closure_.instructions.contains(i.at))
             return;
+        judged_.insert(i.at);
         auto const tail = leaves_frame(i);
         if (pointer and i.target and (i.goes == flow::call or tail)) {
             auto& bytes = need_->calls[*i.target];
@@ -152,6 +156,7 @@ class follower {
     need* need_{};
     std::map<address, need> needs_{};
     std::map<address, std::optional<std::int64_t>> totals_{};
+    std::set<address> judged_{};
     std::set<address> reported_{};
 };
 

@@ -39,7 +39,7 @@ class walker {
             take(n);
         }
         for (auto const& [key, f] : frames_)
-            if (key.second == entered::by_call and not f.returns)
+            if (key.second == entered::by_call and not f.returns and not returned_.contains(key.first))
                 out_.never_return.insert(key.first);
         return std::move(out_);
     }
