@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: the instructions of hardware virtualisation do not exist for a guest: #UD, in ring 0 and in ring 3.
+// judges: the instructions of hardware virtualisation do not exist for a guest: #UD in ring 0; in ring 3 #UD or #GP,
+// since AMD processors look at the privilege level before they look at the intercept.
 #include "payload.hpp"
 
 using namespace payload;
@@ -41,6 +42,6 @@ void payload::run() {
         expect_equal(kernel.vector, vector::undefined, i.name);
         expect_equal(kernel.rip, reinterpret_cast<u64>(code), i.name);
         auto const user = attempt_user(reinterpret_cast<u64>(code), reinterpret_cast<u64>(stack) + 4096);
-        expect_equal(user.vector, vector::undefined, i.name);
+        expect(user.vector == vector::undefined or user.vector == vector::protection, i.name);
     }
 }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// expect: 0
+// judges: the I/O APIC takes reads and writes of 1, 2, 4 and 8 bytes at every address of its range without harm.
+#include "devices.hpp"
+
+using namespace payload;
+
+namespace {
+
+template <typename T>
+void sweep(u64 base, u64 size) {
+    for (u64 at{}; at + sizeof(T) <= size; ++at)
+        (void)mmio_read<T>(base + at);
+    u64 const values[]{0, ~u64{}, 0x5555555555555555};
+    for (auto const value : values)
+        for (u64 at{}; at + sizeof(T) <= size; at += at % 16 < 4 ? 1 : 3)
+            mmio_write<T>(base + at, static_cast<T>(value));
+}
+
+} // namespace
+
+void payload::run() {
+    auto const pins = ioapic::pins();
+    sweep<u8>(ioapic::base, 0x1000);
+    sweep<u16>(ioapic::base, 0x1000);
+    sweep<u32>(ioapic::base, 0x1000);
+    sweep<u64>(ioapic::base, 0x1000);
+    expect_equal(ioapic::pins(), pins, "the number of pins");
+    ioapic::write(0x10, ioapic::masked);
+    expect_equal(ioapic::entry(0), ioapic::masked, "an entry after the sweep");
+}
