@@ -203,7 +203,15 @@ class exit_services {
             {.kind = stop_kind::unsupported_instruction, .text = "a hardware task switch", .code = exit.selector});
     }
     auto on(exits::triple_fault const&) -> verdict { return stop({.kind = stop_kind::triple_fault}); }
+    /// QEMU's TCG reports a MOV to CR3 with reserved bits this way instead of raising #GP. The instruction at RIP tells
+    /// such a guest's mistake from a broken state.
     auto on(exits::entry_failed const& exit) -> verdict {
+        emulated_cpu<Vcpu> emulated{cpu_};
+        if (is_control_register_move_at_rip(emulated))
+            if (auto const result = step(emulated); result.kind == outcome_kind::fault) {
+                conclude(cpu_, result);
+                return verdict::resume;
+            }
         return stop({.kind = stop_kind::entry_failed, .text = exit.reason});
     }
     auto on(exits::isolation_broken const& exit) -> verdict {

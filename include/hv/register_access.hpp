@@ -63,6 +63,13 @@ namespace hv {
     return supported;
 }
 
+/// How many bits a physical address has for a guest with these leaves.
+[[nodiscard]] constexpr auto physical_address_bits(cpuid_table const& leaves) -> unsigned {
+    auto const* leaf = leaves.find(0x80000008, 0);
+    auto const bits = leaf == nullptr ? 36 : leaf->values.eax & 0xff;
+    return bits >= 32 and bits <= 52 ? bits : 36;
+}
+
 /// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE.
 template <typename Vcpu>
 [[nodiscard]] auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index) -> x86::cpuid_result {
@@ -110,6 +117,10 @@ template <typename Vcpu>
         hardware.set_cr2(value);
         return true;
     case 3:
+        if ((now.cr4 & x86::cr4::pcide) != 0)
+            value &= ~x86::cr3::no_flush;
+        if ((now.efer & x86::efer::lma) != 0 and value >> physical_address_bits(cpu.cpuid()) != 0)
+            return false;
         hardware.set_cr3(value);
         hardware.flush_translations();
         return true;

@@ -240,9 +240,11 @@ class vcpu {
     /// (vm_entry_intinfo): an event already in the slot, an interrupted event or exception, NMI, ExtINT, local APIC.
     /// False if the guest's processor shut down instead.
     [[nodiscard]] auto deliver_events() -> bool {
-        if constexpr (has_lapic)
+        if constexpr (has_lapic) {
             if (hardware_.task_priority() != apic().task_priority()) [[unlikely]]
                 hardware_.set_task_priority(apic().task_priority());
+            hardware_.watch_task_priority(apic().held_back());
+        }
         if (hardware_.injection_pending()) [[unlikely]]
             return true;
         if (events_.must_deliver()) [[unlikely]] {

@@ -247,11 +247,10 @@ class vm {
     static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
     static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
 
-    /// What the world switch keeps apart without the hypervisor's help.
-    static constexpr std::array direct_msrs{
-        x86::msr::ia32_sysenter_cs, x86::msr::ia32_sysenter_esp, x86::msr::ia32_sysenter_eip,  x86::msr::ia32_pat,
-        x86::msr::ia32_star,        x86::msr::ia32_lstar,        x86::msr::ia32_cstar,         x86::msr::ia32_fmask,
-        x86::msr::ia32_fs_base,     x86::msr::ia32_gs_base,      x86::msr::ia32_kernel_gs_base};
+    /// What guests write at every change of thread. The other registers of the world switch change once in a guest's
+    /// life: they exit, so that their values are checked whatever the processor checks.
+    static constexpr std::array direct_msrs{x86::msr::ia32_fs_base, x86::msr::ia32_gs_base,
+                                            x86::msr::ia32_kernel_gs_base};
 
     [[nodiscard]] static constexpr auto ioapic_pin(irq_line line) -> unsigned {
         return line.number == 0 ? 2 : line.number;

@@ -94,6 +94,8 @@ concept vcpu_events = requires(V& v, V const& c, event e, bool on, std::uint8_t 
     { v.request_interrupt_window(on) } -> std::same_as<void>; // exit as soon as RFLAGS.IF and no shadow
     { c.task_priority() } -> std::same_as<std::uint8_t>;      // CR8, 0-15
     { v.set_task_priority(priority) } -> std::same_as<void>;
+    /// An exit when the guest moves CR8: something waits for its priority to fall. Without it CR8 moves unseen.
+    { v.watch_task_priority(on) } -> std::same_as<void>;
 };
 
 /// The handler that concepts are checked with: it serves every exit.

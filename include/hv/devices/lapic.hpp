@@ -91,6 +91,10 @@ class lapic {
     [[nodiscard]] constexpr auto pending_vector() const -> int {
         return (highest_request_ & 0xf0) > (processor_priority_ & 0xf0) ? highest_request_ : -1;
     }
+    /// Whether a vector waits that the task priority alone, or with a vector in service, holds back.
+    [[nodiscard]] constexpr auto held_back() const -> bool {
+        return highest_request_ != 0 and (highest_request_ & 0xf0) <= (registers_.tpr & 0xf0);
+    }
     /// The processor takes the vector that `pending_vector` named.
     constexpr void acknowledge(int vector) {
         auto const v = static_cast<std::uint8_t>(vector);

@@ -145,4 +145,11 @@ auto instruction_length(Cpu& cpu) -> length_or_obstacle {
     return {f.instruction.length};
 }
 
+/// Whether the instruction at CS:RIP is a MOV to or from a control register.
+template <emulation_cpu Cpu>
+[[nodiscard]] auto is_control_register_move_at_rip(Cpu& cpu) -> bool {
+    auto const f = detail::fetch(cpu, detail::code_size_of(cpu));
+    return not f.stop and f.instruction.status == decode_status::ok and f.instruction.op == operation::mov_control;
+}
+
 } // namespace hv

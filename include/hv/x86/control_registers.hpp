@@ -21,6 +21,10 @@ inline constexpr std::uint64_t pg{1u << 31};
 inline constexpr std::uint64_t defined{pe | mp | em | ts | et | ne | wp | am | nw | cd | pg};
 } // namespace cr0
 
+namespace cr3 {
+inline constexpr std::uint64_t no_flush{1ull << 63}; ///< of a MOV to CR3 with CR4.PCIDE; never part of the register
+} // namespace cr3
+
 namespace cr4 {
 inline constexpr std::uint64_t vme{1u << 0};
 inline constexpr std::uint64_t pvi{1u << 1};

@@ -38,7 +38,8 @@ void payload::run() {
     for (auto const& i : all) {
         for (unsigned b{}; b != 8; ++b)
             code[b] = i.bytes[b];
-        auto const kernel = attempt([] { asm volatile("call *%0" ::"r"(code) : "rax", "rcx", "memory"); });
+        // RAX is a page: some processors check it before the intercept.
+        auto const kernel = attempt([] { asm volatile("call *%0" ::"b"(code), "a"(0x100000) : "rcx", "memory"); });
         expect_equal(kernel.vector, vector::undefined, i.name);
         expect_equal(kernel.rip, reinterpret_cast<u64>(code), i.name);
         auto const user = attempt_user(reinterpret_cast<u64>(code), reinterpret_cast<u64>(stack) + 4096);

@@ -45,6 +45,13 @@ class events : public registers {
         vmcb_->write(control.intercept_misc1, control.intercept_misc1 ^ misc1::vintr);
         auto const without = control.v_intr & ~window_request;
         vmcb_->write(control.v_intr, on ? without | window_request : without);
+        intercept_cr8();
+    }
+    void watch_task_priority(bool on) {
+        if (on == watches_task_priority_)
+            return;
+        watches_task_priority_ = on;
+        intercept_cr8();
     }
 
     [[nodiscard]] auto task_priority() const -> std::uint8_t {
@@ -95,6 +102,15 @@ class events : public registers {
   private:
     static constexpr std::uint64_t window_request{v_intr::v_irq | v_intr::highest_priority | v_intr::v_ign_tpr};
 
+    /// While a virtual interrupt is requested too: QEMU's TCG aborts when a guest writes CR8 then.
+    void intercept_cr8() {
+        constexpr std::uint32_t cr8_write{1u << (16 + 8)};
+        auto& control = vmcb_->control;
+        bool const on{watches_task_priority_ or (control.intercept_misc1 & misc1::vintr) != 0};
+        vmcb_->write(control.intercept_cr, on ? control.intercept_cr | cr8_write : control.intercept_cr & ~cr8_write);
+    }
+
+    bool watches_task_priority_{};
     event injected_{};    ///< by the last entry
     event interrupted_{}; ///< by the last exit, until taken
 };
