@@ -13,9 +13,14 @@ while IFS=$'\t' read -r name expected processors reference file sentence; do
         echo "left out $name: ${reference#no, }"
         continue
     fi
+    [[ -f $file ]] || {
+        echo "FAILED $name: it is not built"
+        failed=1
+        continue
+    }
     case $file in
-    *.bin) boot=(-drive "format=raw,file=$file,if=none,id=disk" -device ide-hd,drive=disk) ;;
-    *) boot=(-kernel "$file") ;;
+    *.bin) boot=(-M pc -drive "format=raw,file=$file,if=floppy") ;;
+    *) boot=(-M q35 -kernel "$file") ;;
     esac
     # The exit port answers (value << 1) | 1; a reset, a triple fault and power-off end QEMU with 0.
     case $expected in
@@ -26,7 +31,7 @@ while IFS=$'\t' read -r name expected processors reference file sentence; do
     esac
     seconds=60
     ((expected != 124)) || seconds=5
-    output=$(timeout --foreground "$seconds" qemu-system-x86_64 -M q35 -accel tcg -cpu max,-svm -m 64 -smp "$processors" \
+    output=$(timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg -cpu max,-svm -m 64 -smp "$processors" \
         -nodefaults -display none -no-reboot -debugcon stdio -serial null -device isa-debug-exit,iobase=0xf4,iosize=4 \
         "${boot[@]}" </dev/null 2>&1)
     status=$?

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: random bytes run as user code harm nobody: each run ends by an exception or the timer, and the machine is
-// well.
+// judges: random bytes run as user code harm nobody: each run ends by an exception or the timer.
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: HLT sleeps until the clock's periodic interrupt comes on line 8; it does not come again before register C was
-// read.
+// judges: the clock's periodic interrupt ends HLT; it does not come again before register C was read.
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: every form of MOV, MOVZX and MOVSX that reaches a device register moves the right bits of the right
-// registers.
+// judges: every form of MOV and MOVSXD that reaches a device register moves the right bits.
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: values that an MSR cannot hold raise #GP and change nothing: addresses that are not canonical, memory types
-// that do not exist, reserved bits.
+// judges: addresses, memory types and bits that an MSR cannot hold raise #GP and change nothing.
 // reference: no, QEMU does not check these values.
 #include "payload.hpp"
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: code that a guest changes runs as changed, also when it is the next instruction or lies behind another
-// address.
+// judges: code that a guest changes runs as changed, also the next instruction, also through another address.
 #include "payload.hpp"
 
 using namespace payload;

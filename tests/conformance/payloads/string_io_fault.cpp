@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: a page fault in the middle of REP INS or REP OUTS leaves RCX, RSI and RDI at the unit that faulted, which was
-// not moved, and the instruction goes on from there.
+// judges: a page fault inside REP INS or OUTS leaves the registers at the unit that faulted, which did not move.
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: the instructions of hardware virtualisation do not exist for a guest: #UD in ring 0; in ring 3 #UD or #GP,
-// since AMD processors look at the privilege level before they look at the intercept.
+// judges: the instructions of hardware virtualisation do not exist for a guest.
+// #UD in ring 0; in ring 3 #UD or #GP, since AMD processors look at the privilege level before the intercept.
 #include "payload.hpp"
 
 using namespace payload;

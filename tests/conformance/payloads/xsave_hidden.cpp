@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: where CPUID hides XSAVE, CR4 refuses OSXSAVE and XGETBV and XSETBV do not exist; where it offers it, XCR0 is
-// checked.
+// judges: where CPUID hides XSAVE it does not exist; where CPUID offers it, XCR0 is checked.
 #include "payload.hpp"
 
 using namespace payload;
