@@ -62,8 +62,8 @@ auto string_element(executor<Cpu>& e) -> obstacle {
     return {};
 }
 
-/// A string instruction with its repetition. Every complete element is in the registers, whatever stops the rest.
-/// SDM Vol. 2B, "REP/REPE/REPZ/REPNE/REPNZ".
+/// A string instruction with its repetition. Every complete element is in the registers, whatever stops the rest; but
+/// a fault leaves the flags of before the instruction. SDM Vol. 2B, "REP/REPE/REPZ/REPNE/REPNZ".
 template <emulation_cpu Cpu>
 auto string_instruction(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
@@ -80,8 +80,6 @@ auto string_instruction(executor<Cpu>& e) -> obstacle {
             return stop;
         ++e.elements;
         e.set_gpr(x86::gpr::rcx, i.address_size, --count);
-        if (compares)
-            e.cpu.set_rflags(e.flags);
         if (count == 0)
             return {};
         auto const equal = (e.flags & x86::rflags::zf) != 0;

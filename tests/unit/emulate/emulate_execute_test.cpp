@@ -300,6 +300,22 @@ TEST_CASE("ports of a task without privilege are those of its bitmap") {
     CHECK(is_fault(run(c, {0xec}), exception::general_protection));
 }
 
+TEST_CASE("the processor reads the I/O bitmap with its own rights, not the task's") {
+    auto c = make_cpu(code_size::bits_64);
+    hv::test::enable_paging(c);
+    hv::test::map(c, hv::test::code_page, hv::test::code_page, hv::test::page::all);
+    hv::test::map(c, data_page, data_page, hv::test::page::present); // supervisor
+    c[segment_name::tr] = {.base = data_page, .limit = 0xfff, .access = 0x8b, .selector = 0x18};
+    c.ram.put(data_page + 0x66, 2, 0x68);
+    c.register_file::cpl = 3;
+    CHECK(run(c, {0xec}).kind == outcome_kind::done);
+    // SMAP keeps it from a user page whatever RFLAGS.AC says.
+    hv::test::map(c, data_page, data_page, hv::test::page::all);
+    c.cr[4] |= hv::x86::cr4::smap;
+    c.set_rflags(2 | hv::x86::rflags::ac);
+    CHECK(is_fault(run(c, {0xec}), exception::page_fault, hv::x86::page_fault_error::present));
+}
+
 TEST_CASE("control registers move in full, and refusals are #GP") {
     for (auto const mode : modes) {
         auto c = make_cpu(mode);
@@ -338,6 +354,11 @@ TEST_CASE("CLTS, LMSW and SMSW work on the low half of CR0") {
     c.ram.put(data_page, 4, 0xffff'0002);
     REQUIRE(run(c, {0x0f, 0x01, 0x33}).kind == outcome_kind::done);
     CHECK(c.cr[0] == (cr0::pe | cr0::mp | cr0::ne));
+    auto real = make_cpu(code_size::bits_16);
+    real.cr[0] = 0;
+    real[gpr::rbx] = 1;
+    REQUIRE(run(real, {0x0f, 0x01, 0xf3}).kind == outcome_kind::done); // LMSW is one way into protected mode
+    CHECK(real.cr[0] == cr0::pe);
     c.cr[0] |= cr0::wp;
     REQUIRE(run(c, {0x0f, 0x01, 0xe0}).kind == outcome_kind::done); // smsw eax
     CHECK(c[gpr::rax] == c.cr[0]);

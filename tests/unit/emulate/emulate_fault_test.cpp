@@ -216,3 +216,23 @@ TEST_CASE("page tables outside memory are unsupported, not a guest exception") {
     CHECK(run(c, {0x8b, 0x03}).kind == outcome_kind::unsupported);
     CHECK(c.registers() == before);
 }
+
+TEST_CASE("an access across the end of the 32-bit linear address space goes on at zero") {
+    auto c = make_cpu(code_size::bits_32);
+    c.ram.add(hv::test::tables);
+    c.cr[0] |= hv::x86::cr0::pg;
+    c.cr[3] = hv::test::tables;
+    c.cr[4] = hv::x86::cr4::pse;
+    constexpr std::uint64_t large{1u << 7 | page::all};
+    c.ram.put(hv::test::tables + 4 * 1, 4, large);                  // linear 4 MiB: physical 0
+    c.ram.put(hv::test::tables + 4 * 1023, 4, 0xfec0'0000 | large); // the last 4 MiB
+    c.set_rip(0x40'0000 + code_page);
+    c.ram.fill(code_page, {0x8b, 0x03});
+    c[segment_name::ds].base = 0x1000;
+    c[gpr::rbx] = 0xffff'effe;
+    auto const o = hv::step(c);
+    CHECK(is_fault(o, exception::page_fault));
+    CHECK(o.qualification == 0);
+    c[gpr::rbx] = 0xffff'effc;
+    CHECK(hv::step(c).kind == outcome_kind::done);
+}

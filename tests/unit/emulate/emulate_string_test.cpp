@@ -186,6 +186,28 @@ TEST_CASE("a page fault in the middle of REP leaves exactly the elements that ar
     }
 }
 
+TEST_CASE("a page fault in the middle of REPE CMPS leaves the flags of before") {
+    auto c = paged_cpu();
+    c[gpr::rsi] = second_page - 2;
+    c[gpr::rdi] = second_page - 102;
+    c[gpr::rcx] = 10;
+    c.set_rflags(2 | flag::cf | flag::sf);
+    auto const o = run(c, {0xf3, 0xa6});
+    CHECK(o.kind == outcome_kind::fault);
+    CHECK(c[gpr::rcx] == 8);
+    CHECK(c.rflags() == (2 | flag::cf | flag::sf));
+}
+
+TEST_CASE("an unfinished REPE CMPS has the flags of its last element") {
+    auto c = make_cpu(code_size::bits_64);
+    c[gpr::rsi] = data_page;
+    c[gpr::rdi] = data_page + 1;
+    c[gpr::rcx] = 1025;
+    c.set_rflags(2 | flag::cf);
+    CHECK(run(c, {0xf3, 0xa6}).kind == outcome_kind::again);
+    CHECK(c.rflags() == (2 | flag::zf | flag::pf | flag::rf));
+}
+
 TEST_CASE("MOVS from memory to a device stops at a source fault before it writes") {
     auto c = paged_cpu();
     c[gpr::rsi] = second_page - 2;
@@ -290,6 +312,22 @@ TEST_CASE("a string exit whose instruction has changed meanwhile is retried") { 
         CHECK(c.registers() == before);
         CHECK(c.log.empty());
     }
+}
+
+TEST_CASE("an exit that tells all but the instruction's length is decoded for it") {
+    auto c = make_cpu(code_size::bits_32);
+    c.ram.fill(code_page, {0x66, 0x6f});
+    c[gpr::rsi] = data_page;
+    hv::exits::io_port const io{.port = 0,
+                                .size = 2,
+                                .in = false,
+                                .string = true,
+                                .rep = false,
+                                .address_size = 4,
+                                .segment = segment_name::ds,
+                                .segment_known = true};
+    CHECK(hv::string_io(c, io).kind == outcome_kind::done);
+    CHECK(c.rip() == code_page + 2);
 }
 
 TEST_CASE("INS into a device register writes it") {
