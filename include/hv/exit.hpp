@@ -137,7 +137,7 @@ struct mwait {
 /// RDTSC or RDTSCP, where the machine's TSC policy is `trapped`.
 struct tsc_read {
     static constexpr char const* name{"tsc_read"};
-    bool with_aux; ///< RDTSCP
+    bool with_aux; ///< RDTSCP; QEMU does not tell it from RDTSC, and gives no instruction length then
 };
 
 struct rdpmc {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/device_context.hpp>
 #include <hv/emulate/execute.hpp>
 #include <hv/emulated_cpu.hpp>
 #include <hv/exit.hpp>
+#include <hv/memory/mapping.hpp>
 #include <hv/stop.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/x86/control_checks.hpp>
@@ -129,12 +131,12 @@ class exit_services {
             cpu_.raise(x86::exception::invalid_opcode);
             return verdict::resume;
         }
-        if (exit.page_walk) {
-            machine.stop({.kind = stop_kind::unsupported_instruction,
-                          .text = "a guest page table lies outside memory",
-                          .code = exit.address.value});
-            return verdict::leave;
-        }
+        if (exit.page_walk)
+            return stop({.kind = stop_kind::outside_memory, .text = "a guest page table", .code = exit.address.value});
+        if (cpu_.events().interrupted().valid())
+            return stop({.kind = stop_kind::outside_memory,
+                         .text = "a stack or descriptor that event delivery needs",
+                         .code = exit.address.value});
         return emulate_instruction();
     }
 

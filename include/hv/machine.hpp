@@ -7,6 +7,7 @@
 #include <hv/handlers.hpp>
 #include <hv/memory/mapping.hpp>
 #include <hv/msr.hpp>
+#include <hv/policy.hpp>
 #include <hv/trace.hpp>
 
 #include <concepts>
@@ -17,13 +18,6 @@ namespace hv {
 class lapic;
 class ioapic;
 class pic_8259;
-
-/// How a guest reads time from its TSC.
-enum class tsc_policy : std::uint8_t {
-    offset, ///< the host's counter plus a constant
-    scaled, ///< the host's counter, scaled by the processor: a guest keeps its frequency on another host
-    trapped ///< RDTSC exits and is computed from the host's clock: the same without hardware for it
-};
 
 /// What a machine names, with the values it has if it does not. Derive from it and override:
 ///

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <hv/cpuid.hpp>
+#include <hv/device_context.hpp>
 #include <hv/devices/lapic.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
+#include <hv/x86/memory_type.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>

@@ -18,6 +18,7 @@ enum class stop_kind : std::uint8_t {
     triple_fault, ///< the guest's processor shut down
     halted,       ///< every processor halted with interrupts off: nothing can wake it
     unsupported_instruction,
+    outside_memory, ///< what the processor itself reads or writes for the guest lies where there is no memory
     entry_failed,
     isolation_broken,
     machine_check,
@@ -32,9 +33,19 @@ enum class stop_kind : std::uint8_t {
 
 /// The printed name of each kind.
 [[nodiscard]] constexpr auto name_of(stop_kind kind) -> char const* {
-    constexpr std::array names{"none",         "power off",        "reset",         "exit code",
-                               "requested",    "triple fault",     "halted",        "unsupported instruction",
-                               "entry failed", "isolation broken", "machine check", "out of memory",
+    constexpr std::array names{"none",
+                               "power off",
+                               "reset",
+                               "exit code",
+                               "requested",
+                               "triple fault",
+                               "halted",
+                               "unsupported instruction",
+                               "outside memory",
+                               "entry failed",
+                               "isolation broken",
+                               "machine check",
+                               "out of memory",
                                "unknown exit"};
     return names[static_cast<std::size_t>(kind)];
 }

@@ -104,10 +104,6 @@ class vcpu {
             trace_entry();
             ++stats_.entries;
             auto const decision = backend::enter(host(), processor, hardware_, *this);
-            if (auto const interrupted = hardware_.take_interrupted_event(); interrupted.valid()) [[unlikely]] {
-                ++stats_.interrupted_deliveries;
-                (void)events_.set_interrupted(interrupted);
-            }
             if (decision == verdict::advance)
                 advance();
             else if (decision == verdict::leave) [[unlikely]]
@@ -122,6 +118,10 @@ class vcpu {
     auto on(Exit const& exit) -> verdict {
         stats_.template count<Exit>();
         trace_exit(exit);
+        if (auto const interrupted = hardware_.take_interrupted_event(); interrupted.valid()) [[unlikely]] {
+            ++stats_.interrupted_deliveries;
+            (void)events_.set_interrupted(interrupted);
+        }
         if constexpr (has_lapic) // the guest moves CR8 without an exit
             if (auto const priority = hardware_.task_priority(); priority != apic().task_priority()) [[unlikely]]
                 apic().set_task_priority(priority);

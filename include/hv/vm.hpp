@@ -8,11 +8,12 @@
 #include <hv/devices/ioapic.hpp>
 #include <hv/devices/pic_8259.hpp>
 #include <hv/guest/memory_layout.hpp>
-#include <hv/machine.hpp>
 #include <hv/memory/physical_map.hpp>
+#include <hv/policy.hpp>
 #include <hv/stop.hpp>
 #include <hv/time.hpp>
 #include <hv/vcpu.hpp>
+#include <hv/x86/msr.hpp>
 
 #include <array>
 #include <cstdint>
@@ -24,9 +25,7 @@ namespace hv {
 /// stopped.
 template <typename Machine, typename Host>
 class vm {
-    static_assert(detail::machine_checks<Machine>::ok);
     using backend = typename Machine::backend;
-    static_assert(detail::backend_checks<Machine, Host>::ok);
 
   public:
     using vcpu_type = vcpu<Machine, Host>;

@@ -41,6 +41,7 @@ ROOMS = [
     ("register_access.hpp", "vcpu", 4),
     ("vcpu*.hpp", "vcpu", 4),
     ("vm.hpp", "vcpu", 4),
+    ("policy.hpp", "policy", 3),
     ("machine.hpp", "machine", 5),
     ("vmm.hpp", "vmm", 5),
 ]

@@ -30,8 +30,9 @@ struct vector_set {
 
     /// Whether no two members share a priority class (their upper four bits).
     [[nodiscard]] constexpr auto has_one_of_each_class() const -> bool {
+        constexpr auto has_several = [](std::uint32_t bits) { return (bits & (bits - 1)) != 0; };
         for (auto const word : words)
-            if (std::popcount(word & 0xffff) > 1 or std::popcount(word >> 16) > 1)
+            if (has_several(word & 0xffff) or has_several(word >> 16))
                 return false;
         return true;
     }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// expect: 3
-// judges: a guest that fetches instructions where there is no memory is stopped, and the hypervisor says where.
+// expect: 0
+// judges: a guest that fetches instructions where there is no memory reads ones, which are no instruction: #UD.
 // reference: no, QEMU itself ends with an error.
 #include "payload.hpp"
 
+using namespace payload;
+
 void payload::run() {
-    asm volatile("call *%0" ::"r"(u64{0xe0000000}));
-    fail("the guest came back from nowhere");
+    auto const fetch = attempt([] { asm volatile("call *%0" ::"r"(u64{0xe0000000})); });
+    expect_equal(fetch.vector, vector::undefined, "the exception");
+    expect_equal(fetch.rip, 0xe0000000, "its address");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/backends/svm/exit_code.hpp>
 #include <hv/backends/svm/registers.hpp>
 #include <hv/event.hpp>
 
@@ -81,8 +82,10 @@ class events : public registers {
     /// is forgotten: RIP is still at the instruction, which executes again. One that was injected comes back, since no
     /// instruction stands behind it.
     void after_delivery() {
-        vmcb_->control.eventinj = 0;
         interrupted_ = {};
+        if (is_invalid(vmcb_->control.exitcode))
+            return; // EVENTINJ may be what the processor refused
+        vmcb_->control.eventinj = 0;
         auto const e = event{vmcb_->control.exitintinfo};
         if (not e.valid())
             return;

@@ -13,7 +13,7 @@ enum class exit_code : std::uint64_t {
     write_cr0 = 0x010, write_cr15 = 0x01f,
     read_dr0 = 0x020, read_dr15 = 0x02f,
     write_dr0 = 0x030, write_dr15 = 0x03f,
-    exception0 = 0x040, exception18 = 0x052, exception31 = 0x05f,
+    exception0 = 0x040, exception1 = 0x041, exception18 = 0x052, exception31 = 0x05f,
     intr = 0x060, nmi = 0x061, smi = 0x062, init = 0x063, vintr = 0x064, cr0_sel_write = 0x065,
     rdtsc = 0x06e, rdpmc = 0x06f,
     cpuid = 0x072, rsm = 0x073, iret = 0x074, invd = 0x076, pause = 0x077, hlt = 0x078,

@@ -31,13 +31,13 @@ static_assert(msr_permission_bit(0xc000'0080).value == 0x800 * 8 + 0x100);
 static_assert(msr_permission_bit(0xc001'1fff).value == 0x1800 * 8 - 2);
 static_assert(msr_permission_bit(0x4000'0000).error == status::out_of_range);
 
-/// Whether the guest may own this MSR: only those that VMRUN, VMLOAD and VMSAVE switch.
+/// Whether the guest may own this MSR: only those that VMLOAD and VMSAVE switch. PAT has its place in the VMCB too, but
+/// QEMU 7.2 lets a guest's write through to the host's PAT.
 [[nodiscard]] constexpr auto is_switched(std::uint32_t index) -> bool {
     switch (index) {
     case x86::msr::ia32_sysenter_cs:
     case x86::msr::ia32_sysenter_esp:
     case x86::msr::ia32_sysenter_eip:
-    case x86::msr::ia32_pat:
     case x86::msr::ia32_star:
     case x86::msr::ia32_lstar:
     case x86::msr::ia32_cstar:

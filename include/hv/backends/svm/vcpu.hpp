@@ -108,6 +108,31 @@ class vcpu : public events {
     /// Runs the guest until its next exit and leaves the VMCB as the exit left it.
     template <typename Host>
     void run(Host& host, processor& on) {
+        auto const in_shadow = interrupt_shadow();
+        auto const from = rip();
+        switch_worlds(host, on);
+        if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
+            step_out_of_shadow(host, on);
+    }
+
+    [[nodiscard]] auto block() const -> vmcb const& { return *vmcb_; }
+    [[nodiscard]] auto has_decode_assist() const -> bool { return decode_assist_; }
+
+    template <typename Host>
+    void dump(Host& host) const {
+        if (vmcb_ != nullptr)
+            svm::dump(host, *this, *vmcb_);
+    }
+
+  private:
+    static constexpr std::uint64_t debug_control_off{0x400};
+
+    [[nodiscard]] auto exited_with(exit_code code) const -> bool {
+        return vmcb_->control.exitcode == static_cast<std::uint64_t>(code);
+    }
+
+    template <typename Host>
+    void switch_worlds(Host& host, processor& on) {
         choose_address_space(on);
         before_delivery();
         if (on.features_.tsc_aux and tsc_aux_stale_) {
@@ -128,22 +153,34 @@ class vcpu : public events {
         control.clean_bits = on.features_.clean_bits ? all_clean : 0;
         instruction_length_ = length_of(control, vmcb_->save.rip, on.features_.next_rip);
         decode_assist_ = on.features_.decode_assist;
-        if (is_invalid(control.exitcode))
+        if (is_invalid(control.exitcode)) [[unlikely]]
             distrust(on);
         after_delivery();
     }
 
-    [[nodiscard]] auto block() const -> vmcb const& { return *vmcb_; }
-    [[nodiscard]] auto has_decode_assist() const -> bool { return decode_assist_; }
-
+    /// QEMU 7.2 forgets the interrupt shadow at VMRUN, and the window opens between STI and HLT, where an interrupt
+    /// would be slept through. A single step executes the instruction in the shadow; the window waits meanwhile. A
+    /// processor that keeps the shadow gets here at most in the middle of a repeated string instruction.
     template <typename Host>
-    void dump(Host& host) const {
-        if (vmcb_ != nullptr)
-            svm::dump(host, *this, *vmcb_);
+    [[gnu::cold, gnu::noinline]] void step_out_of_shadow(Host& host, processor& on) {
+        constexpr std::uint64_t causes{0xe00f}, single_step{1u << 14};
+        auto const flags = rflags();
+        if ((flags & x86::rflags::tf) != 0)
+            return; // the guest steps itself; its own trap follows
+        std::uint64_t const before{vmcb_->save.dr6};
+        request_interrupt_window(false);
+        set_rflags(flags | x86::rflags::tf);
+        vmcb_->write(vmcb_->save.dr6, before & ~causes);
+        switch_worlds(host, on);
+        set_rflags(rflags() & ~x86::rflags::tf);
+        auto const why = vmcb_->save.dr6 & causes;
+        vmcb_->write(vmcb_->save.dr6, vmcb_->save.dr6 | (before & causes));
+        request_interrupt_window(true);
+        if (not exited_with(exit_code::exception1) or why != single_step)
+            return; // an exit of the instruction's own
+        vmcb_->write(vmcb_->save.dr6, before);
+        switch_worlds(host, on);
     }
-
-  private:
-    static constexpr std::uint64_t debug_control_off{0x400};
 
     /// From the exit itself for IN and OUT, else from nRIP where the processor has it.
     [[nodiscard]] static constexpr auto length_of(vmcb_control_area const& control, std::uint64_t rip, bool next_rip)
