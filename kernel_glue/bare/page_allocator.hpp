@@ -35,7 +35,7 @@ class page_allocator {
 
     /// Zeroed memory whose start is a multiple of `alignment`, a power of two; null if there is none.
     [[nodiscard]] auto allocate(std::uint64_t bytes, std::uint64_t alignment) -> void* {
-        if (bytes == 0 or bytes > UINT64_MAX - page_size or not std::has_single_bit(alignment))
+        if (bytes == 0 or bytes > UINT64_MAX - page_size or alignment == 0 or (alignment & (alignment - 1)) != 0)
             return nullptr;
         bytes = (bytes + page_size - 1) & ~(page_size - 1);
         alignment = alignment < page_size ? page_size : alignment;

@@ -3,7 +3,6 @@
 
 #include <hv/x86/control_registers.hpp>
 
-#include <bit>
 #include <cstdint>
 
 /// Arithmetic on 1, 2, 4 or 8 bytes with the status flags that it leaves. SDM Vol. 1, "EFLAGS Register".
