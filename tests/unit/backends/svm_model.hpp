@@ -67,6 +67,7 @@ class svm_model {
     std::vector<logical_processor> processors;
     std::uint32_t asids{16};
     bool has_clean_bits{true}, has_flush_by_asid{true}, has_next_rip{true};
+    bool keeps_shadow{true};        ///< QEMU's does not
     program next{};                 ///< executed by the next VMRUN
     std::vector<event> delivered{}; ///< events that reached the guest
     std::uint64_t entries{};
@@ -88,6 +89,8 @@ class svm_model {
         flush(p, control.tlb_control, control.guest_asid);
         control.exitintinfo = 0;
         control.bytes_fetched = 0;
+        if (not keeps_shadow)
+            control.interrupt_shadow = 0;
         deliver(g.state);
         if (window_opens(g.state))
             g.exit(0x64);

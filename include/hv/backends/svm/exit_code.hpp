@@ -31,4 +31,12 @@ enum class exit_code : std::uint64_t {
     return static_cast<std::uint32_t>(code) == ~0u;
 }
 
+/// The exit is one instruction's, and nothing of it was executed.
+[[nodiscard]] constexpr auto is_instruction(std::uint64_t code) -> bool {
+    auto const e = static_cast<exit_code>(code);
+    return e <= exit_code::write_dr15 or
+           (e >= exit_code::cr0_sel_write and e <= exit_code::rdpru and e != exit_code::task_switch and
+            e != exit_code::ferr_freeze and e != exit_code::shutdown);
+}
+
 } // namespace hv::backends::svm

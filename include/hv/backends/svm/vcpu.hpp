@@ -182,13 +182,14 @@ class vcpu : public events {
         switch_worlds(host, on);
     }
 
-    /// From the exit itself for IN and OUT, else from nRIP where the processor has it.
+    /// From the exit itself for IN and OUT, else from nRIP where the processor has it. nRIP counts for intercepted
+    /// instructions only: Bochs fills it for faults too.
     [[nodiscard]] static constexpr auto length_of(vmcb_control_area const& control, std::uint64_t rip, bool next_rip)
         -> std::uint8_t {
         std::uint64_t next{rip};
         if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
             next = control.exitinfo2;
-        else if (next_rip)
+        else if (next_rip and is_instruction(control.exitcode))
             next = control.nrip;
         auto const length = next - rip;
         return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
