@@ -40,12 +40,13 @@ void host::panic(std::string_view why) {
 }
 
 void host::leave(std::uint8_t status) {
-    text t;
-    t << "left with status ";
-    log(t.decimal(status).view()); // Bochs has no exit status
     console_.drain();
     log_port_.drain();
-    out8(0xf4, status);                               // QEMU's isa-debug-exit
+    out8(0xf4, status); // QEMU's isa-debug-exit; the rest is for who has no exit status
+    text t;
+    t << "left with status ";
+    log(t.decimal(status).view());
+    console_.drain();
     for (char const c : std::string_view{"Shutdown"}) // Bochs
         out8(0x8900, static_cast<std::uint8_t>(c));
     stop();

@@ -21,7 +21,8 @@
 /// The program of an image made from a machine type: take the guest from the boot modules, run it, tell how it went.
 ///
 /// The first module is the guest's kernel, its string is `name command-line`; the others are its initial RAM disk or
-/// Multiboot modules. Words of the image's own command line: memory=MiB, flat (the kernel is real-mode code), verbose.
+/// Multiboot modules, their strings `name text`. Words of the image's own command line: memory=MiB, flat (the kernel is
+/// real-mode code; flat=otherwise: unless it looks like something else), quiet, verbose.
 namespace hv::bare {
 
 /// How an image ends; ./hv run passes it on.
@@ -49,6 +50,14 @@ void print_seconds(Host& h, std::string_view what, nanoseconds d) {
     line.text(what).decimal(ms / 1000).character('.').character(static_cast<char>('0' + ms / 100 % 10));
     line.character(static_cast<char>('0' + ms / 10 % 10)).character(static_cast<char>('0' + ms % 10)).text(" s");
     h.log(line.view());
+}
+
+/// What to load a kernel as: `flat` is real-mode code without a mark to know it by.
+[[nodiscard]] constexpr auto kind_of(guest::file kernel, options const& words) -> guest::image_kind {
+    auto const looks_like = guest::detect(kernel);
+    bool const otherwise{words.text("flat") == "otherwise"};
+    return words.has("flat") and (not otherwise or looks_like == guest::image_kind::unknown) ? guest::image_kind::flat
+                                                                                             : looks_like;
 }
 
 [[nodiscard]] constexpr auto status_of(stop_reason const& reason) -> exit_status {
@@ -92,17 +101,16 @@ auto run_guest(host& h, boot_information const& boot) -> int {
     };
     for (auto const& m : modules.subspan(1))
         if (file_count != files.size())
-            files[file_count++] = {.bytes = bytes_of(m), .text = m.string};
+            files[file_count++] = {.bytes = bytes_of(m), .text = detail::behind_first_word(m.string)};
 
     auto const tables = guest::acpi::write(machine.memory(), guest::acpi_of<Machine>());
-    auto const loaded =
-        guest::load(machine.memory(), {.image = bytes_of(modules[0]),
-                                       .kind = words.has("flat") ? guest::image_kind::flat : guest::image_kind::unknown,
-                                       .name = detail::first_word(modules[0].string),
-                                       .command_line = detail::behind_first_word(modules[0].string),
-                                       .modules = std::span{files}.first(file_count),
-                                       .layout = layout,
-                                       .rsdp = tables ? tables.value.rsdp : 0});
+    auto const loaded = guest::load(machine.memory(), {.image = bytes_of(modules[0]),
+                                                       .kind = detail::kind_of(bytes_of(modules[0]), words),
+                                                       .name = detail::first_word(modules[0].string),
+                                                       .command_line = detail::behind_first_word(modules[0].string),
+                                                       .modules = std::span{files}.first(file_count),
+                                                       .layout = layout,
+                                                       .rsdp = tables ? tables.value.rsdp : 0});
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
 
@@ -124,6 +132,8 @@ auto run_guest(host& h, boot_information const& boot) -> int {
     if (not words.has("quiet")) {
         print_exits(h, cpu.stats());
         detail::print_seconds(h, "guest ran ", ended - started);
+        if (auto const i = h.marks().at('I'); i > started)
+            detail::print_seconds(h, "first entry to mark I ", i - started);
         if (auto const a = h.marks().at('A'), b = h.marks().at('B'); a != 0 and b > a)
             detail::print_seconds(h, "mark A to mark B ", b - a);
     }

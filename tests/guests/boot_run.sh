@@ -116,7 +116,8 @@ bochs-vmx) bochs corei7_skylake_x || failed=1 ;;
 *) echo "unknown way to boot: $how"; exit 2 ;;
 esac
 
-for pattern in "$@" "^hv: left with status $status"; do
+[[ $how != bochs-* ]] || set -- "$@" "^hv: left with status $status"
+for pattern in "$@"; do
     tr -d '\r' <"$work/out" | grep -Eq -- "$pattern" || { echo "not printed: $pattern"; failed=1; }
 done
 [ $failed = 0 ] || { echo "--- output"; tail -n 100 "$work/out"; }
