@@ -92,16 +92,24 @@ inline constexpr u64 frequency{3'579'545};
 inline constexpr u32 ticks_mask{0xffffff}; ///< 24 bits are always there
 } // namespace pm
 
-/// TSC ticks in a millisecond, measured against the ACPI timer once.
+/// TSC ticks in a millisecond, measured once against the ACPI timer, or the 8254 where there is none.
 inline auto tsc_per_ms() -> u64 {
     static u64 value;
-    if (value == 0) {
-        auto const read = [] { return in32(pm::timer); };
+    if (value != 0)
+        return value;
+    auto const measure = [](auto read, u64 mask, u64 frequency) {
         auto const a = at_one_moment(read);
-        while (((in32(pm::timer) - a.value) & pm::ticks_mask) < pm::frequency / 50)
+        while (((read() - a.value) & mask) < frequency / 50)
             pause();
         auto const b = at_one_moment(read);
-        value = (b.tsc - a.tsc) * pm::frequency / ((b.value - a.value) & pm::ticks_mask) / 1000;
+        return (b.tsc - a.tsc) * frequency / ((b.value - a.value) & mask) / 1000;
+    };
+    if (in32(pm::timer) != 0xffffffff) {
+        value = measure([] { return u64{in32(pm::timer)}; }, pm::ticks_mask, pm::frequency);
+    } else {
+        out8(0x61, static_cast<u8>((in8(0x61) & 0xfc) | 1)); // gate on, speaker off
+        pit::start(2, 2, 0);
+        value = measure([] { return u64{0} - pit::latched(2); }, 0xffff, pit::frequency);
     }
     return value;
 }

@@ -210,7 +210,9 @@ void payload_interrupt(payload::frame& f) {
 void payload_start() {
     using namespace payload;
     debug_port_exists = in8(debug_port) == debug_port;
-    out8(0x21, 0xff); // a BIOS may have left its timer running
+    if (not debug_port_exists)
+        out8(serial_port + 3, 3); // 8 bits
+    out8(0x21, 0xff);             // a BIOS may have left its timer running
     out8(0xa1, 0xff);
     print(payload_name);
     print("\n");

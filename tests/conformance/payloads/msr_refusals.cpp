@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: addresses, memory types and bits that an MSR cannot hold raise #GP and change nothing.
-// reference: no, QEMU does not check these values.
+// reference: no, QEMU does not check these values; Bochs does.
 #include "payload.hpp"
 
 using namespace payload;
