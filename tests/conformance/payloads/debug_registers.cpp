@@ -17,9 +17,9 @@ void write(u64 v) {
     asm volatile("mov %0, %%dr%c1" ::"r"(v), "i"(N) : "memory");
 }
 
-u64 seen_dr6, seen_rip, hits;
+u64 volatile seen_dr6, seen_rip, hits; // written by handlers behind ordinary stores
 void record(frame& f) {
-    ++hits;
+    hits = hits + 1;
     seen_dr6 = read<6>();
     seen_rip = f.rip;
     write<6>(0xffff0ff0);
@@ -81,13 +81,14 @@ void payload::run() {
 
     // Single step, over instructions that exit.
     set_handler(vector::debug, [](frame& f) {
-        ++hits;
+        hits = hits + 1;
         seen_dr6 |= read<6>();
         write<6>(0xffff0ff0);
         if (hits == 4)
             f.rflags &= ~u64{0x100};
     });
-    hits = seen_dr6 = 0;
+    hits = 0;
+    seen_dr6 = 0;
     asm volatile("pushfq; orl $0x100, (%%rsp); popfq; nop; cpuid; outb %%al, $0x80; inb $0x71, %%al; nop"
                  :
                  :

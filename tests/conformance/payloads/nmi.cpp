@@ -15,8 +15,9 @@ void handle(frame&) {
         deepest = depth;
     if (nested != 0) {
         auto const before = count_of(vector::nmi);
-        for (; nested != 0; nested = nested - 1)
+        for (u64 left{nested}; left != 0; --left)
             lapic::send(0x400, lapic::own_id());
+        nested = 0;
         (void)cpuid(0);
         wait_ms(2);
         expect_equal(count_of(vector::nmi), before, "no NMI inside an NMI");
