@@ -82,7 +82,7 @@ void payload::run() {
     // Single step, over instructions that exit.
     set_handler(vector::debug, [](frame& f) {
         hits = hits + 1;
-        seen_dr6 |= read<6>();
+        seen_dr6 = seen_dr6 | read<6>();
         write<6>(0xffff0ff0);
         if (hits == 4)
             f.rflags &= ~u64{0x100};
