@@ -50,8 +50,6 @@ class vcpu {
         if (auto const made = hardware_.create(host(), machine.hardware()); made != status::ok)
             return made;
         cpuid_ = machine.cpuid();
-        supported_cr4_ = hv::supported_cr4(cpuid_);
-        supported_efer_ = hv::supported_efer(cpuid_);
         hardware_.set_tsc_offset(machine.tsc_offset());
         reset();
         return status::ok;
@@ -143,8 +141,8 @@ class vcpu {
     [[nodiscard]] auto handlers() -> typename Machine::handlers& { return handlers_; }
     [[nodiscard]] auto trace() -> typename Machine::trace& { return trace_; }
     /// Bits of CR4 and EFER that this guest's CPUID leaves allow.
-    [[nodiscard]] auto supported_cr4() const -> std::uint64_t { return supported_cr4_; }
-    [[nodiscard]] auto supported_efer() const -> std::uint64_t { return supported_efer_; }
+    [[nodiscard]] auto supported_cr4() const -> std::uint64_t { return hv::supported_cr4(cpuid_); }
+    [[nodiscard]] auto supported_efer() const -> std::uint64_t { return hv::supported_efer(cpuid_); }
     [[nodiscard]] auto tsc_aux() const -> std::uint32_t {
         return static_cast<std::uint32_t>(hardware_.msr(x86::msr::ia32_tsc_aux).value);
     }
@@ -262,7 +260,7 @@ class vcpu {
                 inject(event::make(event_type::nmi, static_cast<std::uint8_t>(x86::exception::nmi)));
                 return true;
             }
-            hardware_.request_interrupt_window(true);
+            hardware_.request_nmi_window();
         }
         bool const external{external_interrupt_waits()};
         auto const vector = external ? 0 : pending_vector();
@@ -341,8 +339,6 @@ class vcpu {
     vcpu_stats stats_{};
     msr_store<typename Machine::msrs> msrs_{};
     cpuid_table cpuid_{};
-    std::uint64_t supported_cr4_{};
-    std::uint64_t supported_efer_{};
     [[no_unique_address]] typename Machine::handlers handlers_{};
     [[no_unique_address]] typename Machine::trace trace_{};
     typename Host::fpu_area fpu_{};

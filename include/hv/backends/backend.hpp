@@ -92,7 +92,10 @@ concept vcpu_events = requires(V& v, V const& c, event e, bool on, std::uint8_t 
     { c.nmi_blocked() } -> std::same_as<bool>; // between an NMI and its IRET
     { v.set_nmi_blocked(on) } -> std::same_as<void>;
     { v.request_interrupt_window(on) } -> std::same_as<void>; // exit as soon as RFLAGS.IF and no shadow
-    { c.task_priority() } -> std::same_as<std::uint8_t>;      // CR8, 0-15
+    {
+        v.request_nmi_window()
+    } -> std::same_as<void>; // exit as soon as no shadow holds an NMI back; asked at each entry
+    { c.task_priority() } -> std::same_as<std::uint8_t>; // CR8, 0-15
     { v.set_task_priority(priority) } -> std::same_as<void>;
     /// An exit when the guest moves CR8: something waits for its priority to fall. Without it CR8 moves unseen.
     { v.watch_task_priority(on) } -> std::same_as<void>;

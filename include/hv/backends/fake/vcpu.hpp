@@ -32,6 +32,7 @@ class vcpu {
     std::uint64_t entries{}, flushes{};  ///< world switches; flushes asked for
     std::uint64_t tsc_offset{};
     bool watches_task_priority{};
+    unsigned nmi_window_requests{};
     /// Starts a script at its first step, in place of what is left of the last one.
     void run_script(std::vector<script::step> steps) {
         script = std::move(steps);
@@ -143,6 +144,7 @@ class vcpu {
     void request_interrupt_window(bool on) { window_ = on; }
     [[nodiscard]] auto task_priority() const -> std::uint8_t { return task_priority_; }
     void set_task_priority(std::uint8_t priority) { task_priority_ = priority & 0xf; }
+    void request_nmi_window() { ++nmi_window_requests; }
     void watch_task_priority(bool on) { watches_task_priority = on; }
 
     [[nodiscard]] auto instruction_length() const -> std::uint8_t { return length_; }

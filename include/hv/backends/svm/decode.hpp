@@ -71,7 +71,7 @@ namespace hv::backends::svm {
             .machine_status_word = 0};
 }
 
-/// APM Vol. 2, "Exception Intercepts". The VMCB's DR6 already has what a #DB handler would see.
+/// APM Vol. 2, "Exception Intercepts".
 [[nodiscard]] constexpr auto decode_exception(vmcb const& block, std::uint8_t vector) -> exits::exception {
     constexpr std::uint64_t debug_causes{0xe00f};
     auto const which = static_cast<x86::exception>(vector);
@@ -171,6 +171,11 @@ template <typename Host, typename Vcpu, typename Handler>
         return handler.on(exits::triple_fault{});
     case exit_code::cr0_sel_write:
         return handler.on(decode_control_register(0, true, control.exitinfo1, assist));
+    case exit_code::exception1:
+        if (cpu.take_nmi_window())
+            return handler.on(exits::nmi_window{});
+        cpu.complete_debug_status();
+        break;
     case exit_code::exception18:
         return handler.on(exits::machine_check{});
     default:

@@ -6,6 +6,7 @@
 #include <hv/event.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace hv::backends::svm {
 
@@ -64,11 +65,26 @@ class events : public registers {
             vmcb_->write(vmcb_->control.v_intr, v);
     }
 
+    /// The next entry executes one instruction only. There is no intercept for the end of an interrupt shadow, or of
+    /// the IRET that ends an NMI handler.
+    void request_nmi_window() { steps_ = true; }
+
     /// The intercepted IRET is about to end the NMI handler. It has not run yet, so one instruction of interrupt
     /// shadow keeps the next NMI off its stack frame.
     void end_nmi() {
         set_nmi_blocked(false);
         set_interrupt_shadow(true);
+        at_iret_ = true;
+    }
+
+    /// Whether the last exit was the step that request_nmi_window asked for.
+    [[nodiscard]] auto take_nmi_window() -> bool { return std::exchange(nmi_window_, false); }
+
+    /// The VMCB's DR6 is what a #DB handler would see; Bochs leaves the single step out.
+    void complete_debug_status() {
+        constexpr std::uint64_t causes{0xe00f}, single_step{1u << 14};
+        if ((vmcb_->save.dr6 & causes) == 0 and (rflags() & x86::rflags::tf) != 0)
+            vmcb_->write(vmcb_->save.dr6, vmcb_->save.dr6 | single_step);
     }
 
   protected:
@@ -78,9 +94,9 @@ class events : public registers {
             set_nmi_blocked(true);
     }
 
-    /// Remembers the event whose delivery the exit interrupted. A software interrupt or INT3 or INTO of the guest's own
-    /// is forgotten: RIP is still at the instruction, which executes again. One that was injected comes back, since no
-    /// instruction stands behind it.
+    /// Remembers the event whose delivery the exit interrupted. INTn, INT3 and INTO of the guest's own are forgotten:
+    /// RIP is still at the instruction, which executes again. What was injected comes back, since no instruction stands
+    /// behind it.
     void after_delivery() {
         interrupted_ = {};
         if (is_invalid(vmcb_->control.exitcode))
@@ -91,16 +107,21 @@ class events : public registers {
             return;
         if (e.type() == event_type::nmi)
             set_nmi_blocked(false); // it was not delivered
-        if (e == injected_ or not is_software(e))
+        if (e == injected_ or not is_instruction_of_guest(e))
             interrupted_ = e;
     }
 
-    [[nodiscard]] static constexpr auto is_software(event e) -> bool {
-        return e.type() == event_type::software_interrupt or
-               (e.type() == event_type::exception and
-                (e.vector() == static_cast<unsigned>(x86::exception::breakpoint) or
-                 e.vector() == static_cast<unsigned>(x86::exception::overflow)));
+    /// An interrupt that nobody injected is one too: physical and virtual ones exit before delivery, and Bochs reports
+    /// INTn like that.
+    [[nodiscard]] static constexpr auto is_instruction_of_guest(event e) -> bool {
+        constexpr event int3 = event::make(x86::exception::breakpoint), into = event::make(x86::exception::overflow);
+        return e.type() == event_type::software_interrupt or e.type() == event_type::external_interrupt or e == int3 or
+               e == into;
     }
+
+    bool steps_{};      ///< the next entry is for one instruction
+    bool at_iret_{};    ///< which is the IRET that ends an NMI handler
+    bool nmi_window_{}; ///< and has been executed
 
   private:
     static constexpr std::uint64_t window_request{v_intr::v_irq | v_intr::highest_priority | v_intr::v_ign_tpr};

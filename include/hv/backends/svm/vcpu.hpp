@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 namespace hv::backends::svm {
 
@@ -108,9 +109,12 @@ class vcpu : public events {
     /// Runs the guest until its next exit and leaves the VMCB as the exit left it.
     template <typename Host>
     void run(Host& host, processor& on) {
+        if (steps_) [[unlikely]]
+            return step_to_nmi_window(host, on);
         auto const in_shadow = interrupt_shadow();
         auto const from = rip();
         switch_worlds(host, on);
+        at_iret_ = false;
         if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
             step_out_of_shadow(host, on);
     }
@@ -158,28 +162,52 @@ class vcpu : public events {
         after_delivery();
     }
 
+    /// Executes one instruction of the guest and says whether that was all that happened: no exit of its own, no trap
+    /// of the guest's. `loads_flags`: the instruction itself replaces TF.
+    template <typename Host>
+    [[nodiscard]] auto step(Host& host, processor& on, bool loads_flags) -> bool {
+        constexpr std::uint64_t causes{0xe00f}, single_step{1u << 14};
+        constexpr std::uint32_t debug_exception{1u << 1};
+        std::uint64_t const before{vmcb_->save.dr6};
+        std::uint32_t const intercepted{vmcb_->control.intercept_exceptions};
+        auto const from = rip();
+        set_rflags(rflags() | x86::rflags::tf);
+        vmcb_->write(vmcb_->save.dr6, before & ~causes);
+        vmcb_->write(vmcb_->control.intercept_exceptions, intercepted | debug_exception);
+        switch_worlds(host, on);
+        vmcb_->write(vmcb_->control.intercept_exceptions, intercepted);
+        if (not loads_flags or rip() == from)
+            set_rflags(rflags() & ~x86::rflags::tf);
+        auto const why = vmcb_->save.dr6 & causes;
+        bool const alone{exited_with(exit_code::exception1) and (why == single_step or why == 0)}; // Bochs notes none
+        vmcb_->write(vmcb_->save.dr6, alone ? before : vmcb_->save.dr6 | (before & causes));
+        return alone;
+    }
+
     /// QEMU 7.2 forgets the interrupt shadow at VMRUN, and the window opens between STI and HLT, where an interrupt
     /// would be slept through. A single step executes the instruction in the shadow; the window waits meanwhile. A
     /// processor that keeps the shadow gets here at most in the middle of a repeated string instruction.
     template <typename Host>
     [[gnu::cold, gnu::noinline]] void step_out_of_shadow(Host& host, processor& on) {
-        constexpr std::uint64_t causes{0xe00f}, single_step{1u << 14};
-        auto const flags = rflags();
-        if ((flags & x86::rflags::tf) != 0)
+        if ((rflags() & x86::rflags::tf) != 0)
             return; // the guest steps itself; its own trap follows
-        std::uint64_t const before{vmcb_->save.dr6};
         request_interrupt_window(false);
-        set_rflags(flags | x86::rflags::tf);
-        vmcb_->write(vmcb_->save.dr6, before & ~causes);
-        switch_worlds(host, on);
-        set_rflags(rflags() & ~x86::rflags::tf);
-        auto const why = vmcb_->save.dr6 & causes;
-        vmcb_->write(vmcb_->save.dr6, vmcb_->save.dr6 | (before & causes));
+        auto const alone = step(host, on, false);
         request_interrupt_window(true);
-        if (not exited_with(exit_code::exception1) or why != single_step)
-            return; // an exit of the instruction's own
-        vmcb_->write(vmcb_->save.dr6, before);
-        switch_worlds(host, on);
+        if (alone)
+            switch_worlds(host, on);
+    }
+
+    template <typename Host>
+    [[gnu::cold, gnu::noinline]] void step_to_nmi_window(Host& host, processor& on) {
+        auto const loads_flags = std::exchange(at_iret_, false);
+        steps_ = false;
+        if ((rflags() & x86::rflags::tf) != 0)
+            return switch_worlds(host, on); // as above
+        auto const window = (vmcb_->control.intercept_misc1 & misc1::vintr) != 0;
+        request_interrupt_window(false);
+        nmi_window_ = step(host, on, loads_flags);
+        request_interrupt_window(window);
     }
 
     /// From the exit itself for IN and OUT, else from nRIP where the processor has it. nRIP counts for intercepted
