@@ -23,7 +23,7 @@ template <typename Vcpu>
 void conclude(Vcpu& cpu, outcome const& result) {
     if (result.kind == outcome_kind::fault) [[unlikely]] {
         if (result.exception == event::make(x86::exception::debug))
-            cpu.hardware().set_debug_register(6, cpu.hardware().debug_register(6) | result.qualification);
+            note_debug_exception(cpu.hardware(), result.qualification);
         else if (result.exception.vector() == static_cast<std::uint8_t>(x86::exception::page_fault))
             cpu.hardware().set_cr2(result.qualification);
         cpu.raise(result.exception);
@@ -142,7 +142,8 @@ class exit_services {
 
     auto on(exits::control_register const& exit) -> verdict {
         if (exit.decoded and exit.write and exit.kind == exits::control_register::form::mov) {
-            if (write_control_register(cpu_, exit.number, cpu_.gpr(exit.source)))
+            auto const value = cpu_.gpr(exit.source); // upper halves of registers outlive 64-bit mode
+            if (write_control_register(cpu_, exit.number, is_64_bit(cpu_.hardware()) ? value : value & 0xffff'ffff))
                 return verdict::advance;
             cpu_.raise_gp();
             return verdict::resume;
@@ -156,6 +157,8 @@ class exit_services {
     auto on(exits::exception const& exit) -> verdict {
         if (exit.vector == x86::exception::page_fault)
             cpu_.hardware().set_cr2(exit.qualification);
+        else if (exit.vector == x86::exception::debug)
+            note_debug_exception(cpu_.hardware(), exit.qualification);
         cpu_.raise(x86::has_error_code(exit.vector) ? event::make(exit.vector, exit.error_code)
                                                     : event::make(exit.vector));
         return verdict::resume;
@@ -186,7 +189,7 @@ class exit_services {
         auto const tsc = cpu_.machine().guest_tsc();
         cpu_.set_gpr(x86::gpr::rax, tsc & 0xffffffff);
         cpu_.set_gpr(x86::gpr::rdx, tsc >> 32);
-        if (exit.with_aux)
+        if (exit.with_aux or is_rdtscp())
             cpu_.set_gpr(x86::gpr::rcx, cpu_.tsc_aux());
         return verdict::advance;
     }
@@ -226,6 +229,15 @@ class exit_services {
     }
 
   private:
+    /// For processors that do not tell RDTSCP from RDTSC: they give no instruction length either.
+    [[nodiscard]] auto is_rdtscp() -> bool {
+        if (cpu_.hardware().instruction_length() != 0)
+            return false;
+        emulated_cpu<Vcpu> emulated{cpu_};
+        auto const found = detail::fetch(emulated, detail::code_size_of(emulated));
+        return not found.stop and found.instruction.op == operation::rdtscp;
+    }
+
     [[nodiscard]] auto undefined() -> verdict {
         cpu_.raise(x86::exception::invalid_opcode);
         return verdict::resume;

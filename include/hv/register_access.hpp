@@ -72,7 +72,16 @@ namespace hv {
     return bits >= 32 and bits <= 52 ? bits : 36;
 }
 
-/// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE.
+/// Whether a guest with these leaves has IA32_TSC_AUX.
+[[nodiscard]] constexpr auto has_tsc_aux(cpuid_table const& leaves) -> bool {
+    auto const* const extended = leaves.find(0x80000001, 0);
+    auto const* const structured = leaves.find(7, 0);
+    return (extended != nullptr and (extended->values.edx & x86::cpuid_bits::extended1_edx::rdtscp) != 0) or
+           (structured != nullptr and (structured->values.ecx & x86::cpuid_bits::leaf7_ecx::rdpid) != 0);
+}
+
+/// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE. A profile may
+/// pass all that the host says; that state is the guest's own nevertheless.
 template <typename Vcpu>
 [[nodiscard]] auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index) -> x86::cpuid_result {
     auto const* leaf = cpu.cpuid().find(function, index);
@@ -81,7 +90,9 @@ template <typename Vcpu>
     auto values = leaf->values;
     if (function == 1) {
         namespace bits = x86::cpuid_bits;
-        values.ebx |= cpu.id() << 24;
+        values.ebx = (values.ebx & 0x00ffffff) | cpu.id() << 24;
+        values.ecx &= ~(bits::leaf1_ecx::osxsave | bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline);
+        values.edx &= ~bits::leaf1_edx::apic;
         if ((values.ecx & bits::leaf1_ecx::xsave) != 0 and (cpu.hardware().cr4() & x86::cr4::osxsave) != 0)
             values.ecx |= bits::leaf1_ecx::osxsave;
         if constexpr (Vcpu::has_lapic) {
@@ -89,6 +100,8 @@ template <typename Vcpu>
             if (cpu.apic().enabled())
                 values.edx |= bits::leaf1_edx::apic;
         }
+    } else if (function == 7) {
+        values.ecx &= ~x86::cpuid_bits::leaf7_ecx::ospke; // CR4.PKE is never set
     }
     return values;
 }
@@ -178,7 +191,7 @@ template <typename Vcpu>
         return true;
     case x86::msr::ia32_tsc_aux:
         value = cpu.tsc_aux();
-        return true;
+        return has_tsc_aux(cpu.cpuid());
     default:
         break;
     }
@@ -207,7 +220,7 @@ template <typename Vcpu>
         return true;
     }
     case x86::msr::ia32_tsc_aux:
-        if ((value >> 32) != 0)
+        if ((value >> 32) != 0 or not has_tsc_aux(cpu.cpuid()))
             return false;
         cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
         return true;

@@ -41,7 +41,7 @@ void reset_registers(Hardware& hardware) {
     hardware.set_idtr({.base = 0, .limit = 0xffff});
     for (auto const msr : {x86::msr::ia32_star, x86::msr::ia32_lstar, x86::msr::ia32_cstar, x86::msr::ia32_fmask,
                            x86::msr::ia32_kernel_gs_base, x86::msr::ia32_sysenter_cs, x86::msr::ia32_sysenter_esp,
-                           x86::msr::ia32_sysenter_eip})
+                           x86::msr::ia32_sysenter_eip, x86::msr::ia32_tsc_aux})
         (void)hardware.set_msr(msr, 0);
     (void)hardware.set_msr(x86::msr::ia32_pat, x86::pat_at_reset);
     hardware.set_interrupt_shadow(false);
@@ -67,11 +67,27 @@ void apply(Hardware& hardware, guest::start_state const& state) {
     hardware.set_idtr(state.idtr);
 }
 
+/// What the processor does to debug registers before a #DB handler runs, and does not for one that is injected: DR6
+/// tells the causes, and DR7.GD falls so that the handler may read them. SDM Vol. 3B, "Debug Control Register (DR7)".
+template <typename Hardware>
+void note_debug_exception(Hardware& hardware, std::uint64_t causes) {
+    constexpr std::uint64_t general_detect_enable{1u << 13};
+    hardware.set_debug_register(6, hardware.debug_register(6) | causes);
+    hardware.set_debug_register(7, hardware.debug_register(7) & ~general_detect_enable);
+}
+
+/// Whether the processor executes 64-bit code.
+template <typename Hardware>
+[[nodiscard]] auto is_64_bit(Hardware& hardware) -> bool {
+    return (hardware.efer() & x86::efer::lma) != 0 and
+           (hardware.segment(x86::segment_name::cs).access & x86::segment_access::long_mode) != 0;
+}
+
 /// The trap that follows an instruction executed with TF set. SDM Vol. 3B, "Single-Step Exception Condition".
 template <typename Hardware>
 void raise_single_step(Hardware& hardware, event_queue& events) {
     constexpr std::uint64_t single_step{1u << 14};
-    hardware.set_debug_register(6, hardware.debug_register(6) | single_step);
+    note_debug_exception(hardware, single_step);
     events.raise(event::make(x86::exception::debug));
 }
 
@@ -80,9 +96,7 @@ void raise_single_step(Hardware& hardware, event_queue& events) {
 template <typename Hardware>
 void finish_instruction(Hardware& hardware, std::uint8_t length, event_queue& events) {
     auto next = hardware.rip() + length;
-    bool const is_64_bit{(hardware.efer() & x86::efer::lma) != 0 and
-                         (hardware.segment(x86::segment_name::cs).access & x86::segment_access::long_mode) != 0};
-    if (not is_64_bit)
+    if (not is_64_bit(hardware))
         next &= 0xffffffff;
     hardware.set_rip(next);
     if (hardware.interrupt_shadow())

@@ -43,7 +43,7 @@ class vm {
         host_ = &host;
         processor_ = &processor;
         created_at_ = host.now();
-        tsc_offset_ = 0 - host.tsc();
+        tsc_offset_ = Machine::tsc == tsc_policy::trapped ? 0 : 0 - host.tsc();
         reason_ = {};
         if (auto const made = memory_.create(host); made != status::ok)
             return made;

@@ -77,6 +77,7 @@ inline constexpr std::uint32_t sha{1u << 29};
 
 namespace leaf7_ecx {
 inline constexpr std::uint32_t umip{1u << 2};
+inline constexpr std::uint32_t ospke{1u << 4};
 inline constexpr std::uint32_t rdpid{1u << 22};
 } // namespace leaf7_ecx
 
