@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <type_traits>
 
 /// Reading files that nobody vouches for, and writing to guest memory page by page.
@@ -111,15 +110,6 @@ template <typename T, guest_memory M>
 [[nodiscard]] constexpr auto place_value(M& memory, std::uint64_t address, T const& value) -> bool {
     auto const bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
     return place(memory, address, bytes);
-}
-
-/// Writes a text and the NUL behind it, with the answer of `place`.
-template <guest_memory M>
-[[nodiscard]] constexpr auto place_text(M& memory, std::uint64_t address, std::string_view text) -> bool {
-    for (std::size_t i{}; i != text.size(); ++i)
-        if (not place_value(memory, address + i, text[i]))
-            return false;
-    return place_value(memory, address + text.size(), '\0');
 }
 
 } // namespace hv::guest

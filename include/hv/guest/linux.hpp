@@ -121,16 +121,73 @@ template <guest_memory M>
     return {};
 }
 
+inline constexpr std::string_view tsc_option{"tsc_early_khz="};
+
+[[nodiscard]] constexpr auto mentions(std::string_view text, std::string_view word) -> bool {
+    for (std::size_t at{}; at + word.size() <= text.size(); ++at) {
+        std::size_t same{};
+        while (same != word.size() and text[at + same] == word[same])
+            ++same;
+        if (same == word.size())
+            return true;
+    }
+    return false;
+}
+
+/// A command line in the making.
+template <guest_memory M>
+struct line_writer {
+    M& memory;
+    std::uint32_t limit{};
+    std::uint32_t size{};
+    bool fits{true};
+    bool ok{true};
+
+    constexpr void add(std::string_view text) {
+        for (char const c : text)
+            add(c);
+    }
+    constexpr void add(char c) {
+        fits = fits and size < limit;
+        ok = ok and fits and place_value(memory, command_line + size++, c);
+    }
+    constexpr void add_decimal(std::uint64_t value) {
+        std::uint64_t scale{1};
+        while (value / scale >= 10)
+            scale *= 10;
+        for (; scale != 0; scale /= 10)
+            add(static_cast<char>('0' + value / scale % 10));
+    }
+};
+
+template <guest_memory M>
+[[nodiscard]] constexpr auto write_command_line(M& memory, load_request const& request, kernel const& loaded)
+    -> refusal {
+    auto const room = command_line_room - 1;
+    line_writer<M> line{memory, loaded.command_line_limit < room ? loaded.command_line_limit : room};
+    line.add(request.command_line);
+    if (request.tsc_khz != 0 and not mentions(request.command_line, tsc_option)) {
+        if (line.size != 0)
+            line.add(' ');
+        line.add(tsc_option);
+        line.add_decimal(request.tsc_khz);
+    }
+    if (not line.fits)
+        return {status::too_big, "The command line is longer than the kernel takes."};
+    if (not line.ok or not place_value(memory, command_line + line.size, '\0'))
+        return guest::detail::not_memory;
+    return {};
+}
+
 /// What is the same for both kinds of file.
 template <guest_memory M>
 [[nodiscard]] constexpr auto finish(M& memory, load_request const& request, kernel const& loaded) -> load_result {
-    if (request.command_line.size() > loaded.command_line_limit or request.command_line.size() >= command_line_room)
-        return {.error = status::too_big, .reason = "The command line is longer than the kernel takes."};
+    if (auto const no = write_command_line(memory, request, loaded))
+        return no;
     std::uint64_t initrd{};
     if (auto const no = place_initrd(memory, request, loaded, initrd))
         return no;
-    if (not place_text(memory, command_line, request.command_line) or
-        not write_zero_page(memory, request, loaded, initrd) or not write_identity_tables(memory, page_tables) or
+    if (not write_zero_page(memory, request, loaded, initrd) or not write_identity_tables(memory, page_tables) or
         not place_value(memory, descriptors, flat_descriptors(start_mode::long64)))
         return guest::detail::not_memory;
     auto start = long_mode_start(loaded.entry, page_tables, descriptors);

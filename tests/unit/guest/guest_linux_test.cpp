@@ -185,6 +185,27 @@ TEST_CASE("what does not fit beside the kernel is refused") {
           "The command line is longer than the kernel takes.");
 }
 
+TEST_CASE("a kernel is told the frequency of its TSC, unless it knows") {
+    auto const image = test::make_elf({});
+    auto const line = [&](std::string_view given, std::uint64_t khz) {
+        test::sparse_memory memory{layout};
+        auto const answer =
+            linux_boot::load_elf(memory, {.image = image, .command_line = given, .layout = layout, .tsc_khz = khz});
+        REQUIRE(answer);
+        return memory.text(memory.read<std::uint32_t>(answer.start.reg(hv::x86::gpr::rsi) + 0x228));
+    };
+    CHECK(line("quiet", 0) == "quiet");
+    CHECK(line("quiet", 2'599'968) == "quiet tsc_early_khz=2599968");
+    CHECK(line("", 1'000'000) == "tsc_early_khz=1000000");
+    CHECK(line("tsc_early_khz=5 quiet", 2'599'968) == "tsc_early_khz=5 quiet");
+    CHECK(line("tsc_early_khz", UINT64_MAX) == "tsc_early_khz tsc_early_khz=18446744073709551615");
+    std::string const text(2040, 'x');
+    test::sparse_memory memory{layout};
+    CHECK(reason_of(
+              linux_boot::load_elf(memory, {.image = image, .command_line = text, .layout = layout, .tsc_khz = 1})) ==
+          "The command line is longer than the kernel takes.");
+}
+
 TEST_CASE("the initial RAM disk stays below the kernel's limit and below the hole") {
     auto image = test::make_linux_image();
     std::vector<std::byte> const initrd(0x1000);
