@@ -56,6 +56,11 @@ class event_queue {
 
     /// Whether an interrupted event or an exception waits: these go before everything else.
     [[nodiscard]] constexpr auto must_deliver() const -> bool { return interrupted_.valid() or exception_.valid(); }
+    /// Whether that is an external interrupt alone. It was acknowledged, but the guest may not take one at present.
+    [[nodiscard]] constexpr auto holds_interrupt() const -> bool {
+        return interrupted_.valid() and interrupted_.type() == event_type::external_interrupt and
+               not exception_.valid();
+    }
     [[nodiscard]] constexpr auto empty() const -> bool { return not must_deliver() and not nmi_ and not external_; }
 
     /// Takes what goes first of an interrupted event and an exception. SDM Vol. 3A, "Interrupt 8—Double Fault
@@ -85,8 +90,10 @@ class event_queue {
         }
         // A fault while an exception was being delivered restarts the instruction that raised the first; only what
         // came from outside would be lost and must be delivered again.
-        if (first.type() == event_type::exception or first.type() == event_type::software_interrupt)
+        if (first.type() != event_type::external_interrupt)
             interrupted_ = {};
+        if (first.type() == event_type::nmi)
+            nmi_ = true; // like every NMI it waits for the end of a shadow, or of another NMI
         return {.first = second};
     }
 

@@ -89,6 +89,7 @@ class vcpu {
     void run() {
         auto& machine = *vm_;
         auto& processor = machine.processor();
+        armed_ = unknown;
         hardware_.attach(host(), processor);
         host().load_guest_fpu(fpu_);
         while (not machine.stopped()) [[likely]] {
@@ -180,11 +181,9 @@ class vcpu {
 
     /// Whether the guest would take an interrupt or NMI, or has one on its way: then HLT does not wait.
     [[nodiscard]] auto has_wake_up() -> bool {
-        if (hardware_.injection_pending() or events_.must_deliver() or
-            (events_.nmi_pending() and not hardware_.nmi_blocked()))
+        if (hardware_.injection_pending() or nmi_waits() or (events_.must_deliver() and not events_.holds_interrupt()))
             return true;
-        return (hardware_.rflags() & x86::rflags::interrupt) != 0 and
-               (external_interrupt_waits() or pending_vector() >= 0);
+        return (hardware_.rflags() & x86::rflags::interrupt) != 0 and (events_.holds_interrupt() or interrupt_waits());
     }
 
     /// Lets due timers fire and takes console input. Called when the host was interrupted and while the guest halts.
@@ -213,6 +212,8 @@ class vcpu {
   private:
     /// A guest whose timer is always due must still get to execute something between two of its interrupts.
     static constexpr nanoseconds least_wait{10'000};
+    /// In place of what the host's timer is armed for: somebody else may have armed it.
+    static constexpr instant unknown{-1};
 
     [[nodiscard]] static constexpr auto later_of(instant a, instant b) -> instant { return a < b ? b : a; }
 
@@ -234,8 +235,16 @@ class vcpu {
             return id_ == 0;
     }
 
-    /// Puts what the guest must take next into the delivery slot. The order is the reference interface's
-    /// (vm_entry_intinfo): an event already in the slot, an interrupted event or exception, NMI, ExtINT, local APIC.
+    [[nodiscard]] auto takes_interrupts() -> bool {
+        return (hardware_.rflags() & x86::rflags::interrupt) != 0 and not hardware_.interrupt_shadow();
+    }
+    [[nodiscard]] auto interrupt_waits() -> bool { return external_interrupt_waits() or pending_vector() >= 0; }
+    /// Whether what must be delivered can be: an interrupt that was acknowledged already waits like every other.
+    [[nodiscard]] auto must_deliver_now() -> bool {
+        return events_.must_deliver() and (not events_.holds_interrupt() or takes_interrupts());
+    }
+
+    /// Puts what the guest must take next into the delivery slot, and asks for an exit when what is left can go in.
     /// False if the guest's processor shut down instead.
     [[nodiscard]] auto deliver_events() -> bool {
         if constexpr (has_lapic) {
@@ -243,9 +252,29 @@ class vcpu {
                 hardware_.set_task_priority(apic().task_priority());
             hardware_.watch_task_priority(apic().held_back());
         }
-        if (hardware_.injection_pending()) [[unlikely]]
-            return true;
-        if (events_.must_deliver()) [[unlikely]] {
+        bool const busy{hardware_.injection_pending()};
+        if (not busy) [[likely]] {
+            if (events_.empty() and not interrupt_waits()) [[likely]] {
+                hardware_.request_interrupt_window(false);
+                return true;
+            }
+            if (not deliver_first()) [[unlikely]]
+                return false;
+        }
+        hardware_.request_interrupt_window(events_.holds_interrupt() or interrupt_waits());
+        // Behind another event nothing tells when an NMI or exception can go in: the host's timer ends the guest's
+        // stay.
+        if (hardware_.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]] {
+            armed_ = unknown;
+            host().arm_timer(host().now() + least_wait);
+        }
+        return true;
+    }
+
+    /// The order is the reference interface's (vm_entry_intinfo): an interrupted event or exception, NMI, ExtINT, local
+    /// APIC.
+    [[nodiscard]] auto deliver_first() -> bool {
+        if (must_deliver_now()) [[unlikely]] {
             auto const next = events_.take();
             if (next.triple_fault) {
                 vm_->stop({.kind = stop_kind::triple_fault, .text = "an exception while delivering a double fault"});
@@ -254,7 +283,7 @@ class vcpu {
             inject(next.first);
             return true;
         }
-        if (events_.nmi_pending() and not hardware_.nmi_blocked()) [[unlikely]] {
+        if (nmi_waits()) [[unlikely]] {
             if (not hardware_.interrupt_shadow()) {
                 events_.clear_nmi();
                 inject(event::make(event_type::nmi, static_cast<std::uint8_t>(x86::exception::nmi)));
@@ -262,25 +291,21 @@ class vcpu {
             }
             hardware_.request_nmi_window();
         }
-        bool const external{external_interrupt_waits()};
-        auto const vector = external ? 0 : pending_vector();
-        if (vector < 0) [[likely]]
+        if (not takes_interrupts())
             return true;
-        if ((hardware_.rflags() & x86::rflags::interrupt) == 0 or hardware_.interrupt_shadow()) {
-            hardware_.request_interrupt_window(true);
-            return true;
-        }
-        if (external) {
+        if (external_interrupt_waits()) {
             events_.clear_external();
             inject(event::make(event_type::external_interrupt, vm_->acknowledge_external()));
         } else if constexpr (has_lapic) {
-            apic().acknowledge(static_cast<std::uint8_t>(vector));
-            inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
+            if (auto const vector = apic().pending_vector(); vector >= 0) {
+                apic().acknowledge(vector);
+                inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
+            }
         }
-        if (external_interrupt_waits() or pending_vector() >= 0)
-            hardware_.request_interrupt_window(true);
         return true;
     }
+
+    [[nodiscard]] auto nmi_waits() -> bool { return events_.nmi_pending() and not hardware_.nmi_blocked(); }
 
     void inject(event e) {
         ++stats_.events_injected;
@@ -332,7 +357,7 @@ class vcpu {
     std::uint32_t id_{};
     std::uint64_t translations_seen_{~std::uint64_t{0}};
     instant local_deadline_{never};
-    instant armed_{never};
+    instant armed_{unknown};
     hardware_type hardware_{};
     event_queue events_{};
     local_board local_{};

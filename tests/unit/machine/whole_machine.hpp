@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <catch2/catch.hpp>
+
 #include <hv/backends/fake.hpp>
 #include <hv/devices/pc.hpp>
 #include <hv/guest/identity_tables.hpp>
 #include <hv/memory/npt.hpp>
+#include <hv/text.hpp>
 #include <hv/vmm.hpp>
 #include <kernel_glue/hosted/host.hpp>
 
@@ -14,6 +17,7 @@
 #include <initializer_list>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -196,3 +200,10 @@ class whole_machine {
 inline auto const nmi_event = event::make(event_type::nmi, 2);
 
 } // namespace hv::test
+
+template <>
+struct Catch::StringMaker<hv::event> {
+    static auto convert(hv::event const& e) -> std::string {
+        return std::string{hv::text_line<>{}.text("event ").hex(e.raw).view()};
+    }
+};

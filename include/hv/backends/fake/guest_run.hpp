@@ -161,6 +161,20 @@ class guest_run {
         return done_with;
     }
     template <typename Host>
+    [[nodiscard]] auto execute(Host&, script::move_to_cr8 const& step) -> maybe_exit {
+        if (cpu_.watches_task_priority) {
+            cpu_.length_ = instruction_size;
+            return leave_with(exits::control_register{.number = 8,
+                                                      .write = true,
+                                                      .decoded = true,
+                                                      .kind = exits::control_register::form::mov,
+                                                      .source = step.from,
+                                                      .machine_status_word = 0});
+        }
+        cpu_.set_task_priority(static_cast<std::uint8_t>(cpu_.gpr(step.from)));
+        return complete();
+    }
+    template <typename Host>
     [[nodiscard]] auto execute(Host&, script::iret const&) -> maybe_exit {
         if (cpu_.nmi_blocked_) {
             cpu_.nmi_blocked_ = false;

@@ -42,6 +42,11 @@ struct set_flags {
 /// STI: interrupts on, behind one instruction of shadow.
 struct sti {};
 
+/// MOV to CR8, which exits only while somebody watches the task priority.
+struct move_to_cr8 {
+    x86::gpr from;
+};
+
 /// Loads 1, 2, 4 or 8 bytes of guest-physical memory into a register.
 struct load {
     gpa from;
@@ -72,6 +77,6 @@ struct delivery_exits {
 struct spin {};
 
 /// One step. A script that ends shuts the guest down: exits::triple_fault.
-using step = std::variant<exit, set, set_flags, sti, load, store, fetch, iret, delivery_exits, spin>;
+using step = std::variant<exit, set, set_flags, sti, move_to_cr8, load, store, fetch, iret, delivery_exits, spin>;
 
 } // namespace hv::script
