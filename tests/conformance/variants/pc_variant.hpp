@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <examples/pc/pc.hpp>
+
+/// The pc with every policy at its other value: what the guest sees must not change.
+struct pc_variant : pc {
+    static constexpr hv::tsc_policy tsc{hv::tsc_policy::trapped};
+    static constexpr hv::fill memory_fill{hv::fill::on_fault};
+    static constexpr bool intercept_pause{true};
+    static constexpr bool halt_detection{false};
+    using trace = hv::trace_ring<256>;
+};
