@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whole operating systems: Debian by `./hv demo` and with other memory sizes, memtest86+ on its screen."""
+import re
+
+from hv_run import BUILD, DEBIAN_QUIET, Case, exits, seconds
+
+
+class Screen:
+    """What a VT100 shows after some text: cursor positions, clearing, characters."""
+
+    def __init__(self, text, rows=30, columns=132):
+        self.cells = [[" "] * columns for _ in range(rows)]
+        row = column = 0
+        for part in re.finditer(r"\x1b\[([0-9;?]*)([A-Za-z])|(\n)|(\r)|([ -~]+)", text):
+            numbers, command, line_feed, carriage_return, words = part.groups()
+            if command in ("H", "f"):
+                row, column = (int(n) - 1 for n in numbers.split(";"))
+            elif command == "J":
+                self.cells = [[" "] * columns for _ in range(rows)]
+            elif line_feed:
+                row += 1
+            elif carriage_return:
+                column = 0
+            elif words:
+                self.cells[row][column : column + len(words)] = words
+                column += len(words)
+
+    def __str__(self):
+        return "\n".join("".join(row).rstrip() for row in self.cells)
+
+
+class guest(Case):
+    def judge_debian(self, out):
+        self.assertLessEqual(exits(out)["all"], 45000, out)
+        self.assertLessEqual(seconds(out, "first entry to mark I"), 20, out)
+
+    def test_debian(self):
+        self.debian("vmlinux")
+        ended = self.hv("demo")
+        self.assertEqual(ended.status, 0, ended)
+        self.assertRegex(ended.out, "==> all is well", ended)
+        self.judge_debian(ended.out)
+
+    def boot_debian(self, memory, *words):
+        ended = self.boot(self.debian("vmlinux"), "--initrd", self.debian("initrd"), "--memory", memory, "--append",
+                          " ".join([DEBIAN_QUIET, f"hv.memory={memory}", *words]), timeout=120,
+                          prints=["hv-guest: all checks passed"])
+        self.judge_debian(ended.out)
+        return ended
+
+    def test_debian_96(self):  # long: the kernel's own sections end at 74 MiB
+        self.boot_debian(96)
+
+    def test_debian_1024(self):  # long
+        self.boot_debian(1024)
+
+    def test_debian_3500(self):  # long: 428 MiB of it lie above 4 GiB
+        self.boot_debian(3500)
+
+    def test_debian_resets(self):  # long
+        ended = self.boot_debian(256, "hv.reboot")
+        self.assertRegex(ended.out, "hv: stopped: reset")
+
+    def test_memtest86(self):
+        path = BUILD / "guest/memtest86+x64.bin"
+        self.assertTrue(path.exists(), f"{path} is not there: run scripts/guest_memtest.sh {BUILD}")
+        ended = self.boot(path, "--memory", 32, "--append", "console=ttyS0,115200 nobench nopause nosmp", timeout=40,
+                          status=124)
+        screen = str(Screen(ended.out))
+        self.assertRegex(screen, r"Memtest86\+ v[0-9]", screen)
+        number = re.search(r"Test #([0-9]+) ", screen)
+        self.assertTrue(number, screen)
+        self.assertGreater(int(number[1]), 0, screen)
+        self.assertRegex(screen, r"Errors: 0(\s|$)", screen)
+        self.assertEqual(set(re.findall(r"Errors: *([0-9]+)", ended.out)), {"0"}, screen)
+        self.assertRegex(screen, "Memory  : +32MB", screen)
