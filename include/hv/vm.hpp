@@ -193,11 +193,17 @@ class vm {
             (void)devices_.template get<ioapic>().pulse(context, ioapic_pin(line));
     }
 
-    /// The 8259's INT output moved: LINT0 of the first processor follows, and I/O APIC pin 0 sees an edge.
+    /// The 8259's INT output moved: LINT0 of the first processor follows, and I/O APIC pin 0 sees an edge. An entry of
+    /// LINT0 that does not say ExtINT sees edges too.
     template <typename Context>
     void set_external_interrupt(Context& context, bool level) {
         bool const rises{level and not external_interrupt_};
         external_interrupt_ = level;
+        if constexpr (vcpu_type::has_lapic)
+            if (rises and not vcpus_[0].apic().accepts_external()) {
+                processor_context local{vcpus_[0]};
+                vcpus_[0].request(vcpus_[0].apic().local_interrupt(local, local_source::lint0));
+            }
         if constexpr (has_ioapic)
             if (rises)
                 (void)devices_.template get<ioapic>().pulse(context, 0);

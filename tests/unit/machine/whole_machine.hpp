@@ -168,6 +168,14 @@ class whole_machine {
         poke(code_at, bytes);
         guest().set_rip(code_at);
     }
+    /// A 32-bit write or read of device memory by 32-bit code.
+    void write_mmio(std::uint64_t address, std::uint32_t value) {
+        access_mmio(0xa3, address, script::store{gpa{address}, value, 4}, value); // MOV moffs32, EAX
+    }
+    [[nodiscard]] auto read_mmio(std::uint64_t address) -> std::uint32_t {
+        access_mmio(0xa1, address, script::load{gpa{address}, 4}, 0); // MOV EAX, moffs32
+        return static_cast<std::uint32_t>(rax());
+    }
     void long_mode() {
         if (not guest::write_identity_tables(machine->memory(), tables_at))
             throw std::runtime_error{"no room for page tables"};
@@ -191,6 +199,12 @@ class whole_machine {
     std::uint64_t msr{};
 
   private:
+    void access_mmio(unsigned opcode, std::uint64_t address, script::step const& step, std::uint32_t value) {
+        auto const byte = [address](unsigned shift) { return static_cast<unsigned>(address >> shift & 0xff); };
+        place_code({opcode, byte(0), byte(8), byte(16), byte(24)});
+        guest().set_gpr(x86::gpr::rax, value);
+        run({step});
+    }
     void enter(guest::start_state const& state) { hv::apply(guest(), state); }
 };
 
