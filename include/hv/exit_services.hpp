@@ -153,8 +153,20 @@ class exit_services {
 
     auto on(exits::debug_register const&) -> verdict { return emulate_instruction(); }
 
-    /// Intercepted only to keep the processor from looping in delivery: the guest gets it back.
+    /// Intercepted only to keep the processor from looping in delivery, or for a user's handler: the guest gets it
+    /// back.
     auto on(exits::exception const& exit) -> verdict {
+        if (exit.vector == x86::exception::breakpoint or exit.vector == x86::exception::overflow) [[unlikely]] {
+            // Traps of an instruction that has not moved RIP yet.
+            emulated_cpu<Vcpu> emulated{cpu_};
+            auto const found = instruction_length(emulated);
+            if (found.stop)
+                return finish({.kind = found.stop.kind,
+                               .exception = found.stop.exception,
+                               .qualification = found.stop.qualification});
+            auto const next = cpu_.rip() + found.length;
+            cpu_.set_rip(is_64_bit(cpu_.hardware()) ? next : next & 0xffff'ffff);
+        }
         if (exit.vector == x86::exception::page_fault)
             cpu_.hardware().set_cr2(exit.qualification);
         else if (exit.vector == x86::exception::debug)
