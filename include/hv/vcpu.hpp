@@ -82,6 +82,7 @@ class vcpu {
         if constexpr (has_lapic) {
             processor_context<vcpu> context{*this};
             apic().tsc_changed(context);
+            local_deadline_ = local_.deadline();
         }
     }
 

@@ -131,10 +131,15 @@ class vm {
         for (auto& processor : vcpus_)
             processor.tsc_changed();
     }
-    /// When the guest's TSC reads `value`: now, if it has already.
+    /// When the guest's TSC reads `value`: now, if it has already; never, if that lies beyond a hundred years.
     [[nodiscard]] auto instant_of_tsc(std::uint64_t value) -> instant {
+        constexpr std::uint64_t too_late{100ull * 366 * 24 * 60 * 60};
         auto const ahead = static_cast<std::int64_t>(value - guest_tsc());
-        return ahead <= 0 ? now() : now() + time_for(static_cast<std::uint64_t>(ahead), host_->tsc_frequency());
+        auto const ticks = static_cast<std::uint64_t>(ahead);
+        auto const frequency = host_->tsc_frequency();
+        if (ahead > 0 and ticks / frequency >= too_late)
+            return never;
+        return ahead <= 0 ? now() : now() + time_for(ticks, frequency);
     }
 
     /// The earliest deadline of the shared devices.
