@@ -49,5 +49,4 @@ static_assert(hv::port_device<countdown> and hv::line_device<countdown> and hv::
 struct my_device : hv::default_machine {
     using backend = hv::svm;
     using devices = hv::device_set<countdown, hv::pic_8259, hv::debug_port, hv::exit_port>;
-    static constexpr bool save_restore{false}; // the two debugging ports have no state
 };

@@ -13,8 +13,8 @@
 
 namespace hv {
 
-/// What a kernel must provide so that machines can run on it. Three exist: bare (kernel_glue/bare), hosted (user space,
-/// for tests) and linux. All calls happen on the thread that called into the library unless a line says otherwise.
+/// What a kernel must provide so that machines can run on it. Two exist: bare (kernel_glue/bare) and hosted (user
+/// space, for tests). All calls happen on the thread that called into the library unless a line says otherwise.
 template <typename H>
 concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* memory, hpa physical, nanoseconds when,
                         std::uint32_t index, std::uint64_t value, unsigned processor, std::string_view text,

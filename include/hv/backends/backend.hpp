@@ -36,7 +36,7 @@ struct processor_report {
     bool decode_assist{};
     bool flush_by_asid{};
     bool clean_bits{};
-    bool xsetbv_intercepted{};      ///< tried, not read: some emulators ignore the intercept
+    bool xsetbv_intercepted{};      ///< tried and seen: some emulators ignore the intercept. False if nobody tried
     std::uint32_t address_spaces{}; ///< ASIDs or VPIDs
 };
 

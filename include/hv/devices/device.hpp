@@ -60,7 +60,8 @@ struct stream_id {
 };
 
 /// Every service that a device may ask its context for, with the meaning it can rely on. Real contexts are the vm's;
-/// tests bring their own. Concepts are checked against this one. Calls never re-enter the device.
+/// tests bring their own. Concepts are checked against this one. Only `send` and `end_of_interrupt` may call into the
+/// device before they return: a message to self arrives at once.
 struct device_context_archetype {
     [[nodiscard]] auto now() const -> instant;             ///< time of the machine; does not move during a call
     [[nodiscard]] auto wall_clock() const -> std::int64_t; ///< nanoseconds since 1970-01-01T00:00Z, at now()

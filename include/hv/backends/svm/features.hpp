@@ -22,7 +22,7 @@ struct features {
     bool decode_assist{};
     bool smi_intercept{true}; ///< HWCR.SMMLOCK is clear
     bool xsave{};             ///< the host has CR4.OSXSAVE on
-    bool tsc_aux{};           ///< RDTSCP or RDPID
+    bool tsc_aux{};           ///< RDTSCP
     std::uint32_t address_spaces{};
 
     [[nodiscard]] constexpr auto report() const -> processor_report {
