@@ -38,6 +38,11 @@ struct trace_ring {
         open_ = false;
     }
 
+    constexpr void clear() {
+        written_ = 0;
+        open_ = false;
+    }
+
     /// Complete records kept, oldest first by `at`.
     [[nodiscard]] constexpr auto size() const -> std::size_t {
         return written_ < Capacity ? static_cast<std::size_t>(written_) : Capacity - (open_ ? 1 : 0);

@@ -50,16 +50,26 @@ class vcpu {
         if (auto const made = hardware_.create(host(), machine.hardware()); made != status::ok)
             return made;
         cpuid_ = machine.cpuid();
+        stats_ = {};
+        if constexpr (Machine::trace::enabled)
+            trace_.clear();
         hardware_.set_tsc_offset(machine.tsc_offset());
         reset();
         return status::ok;
     }
 
-    void destroy() { hardware_.destroy(host()); }
+    void destroy() {
+        if (vm_ == nullptr)
+            return;
+        hardware_.destroy(host());
+        fpu_ = {};
+        vm_ = nullptr;
+    }
 
     /// Power-on state. SDM Vol. 3A, "Processor State After Reset".
     void reset() {
         reset_registers(hardware_);
+        fpu_ = {};
         events_.clear();
         msrs_.reset();
         if constexpr (has_lapic) {

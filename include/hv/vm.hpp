@@ -38,56 +38,43 @@ class vm {
     auto operator=(vm const&) -> vm& = delete;
 
     /// Makes an empty machine: no memory, processors in their power-on state. Fails with what the host or backend
-    /// lacks; then nothing is left behind.
+    /// lacks, or already_exists; then nothing has changed.
     auto create(Host& host, processor_type& processor) -> status {
+        if (host_ != nullptr)
+            return status::already_exists;
         host_ = &host;
         processor_ = &processor;
-        created_at_ = host.now();
-        tsc_offset_ = Machine::tsc == tsc_policy::trapped ? 0 : 0 - host.tsc();
-        reason_ = {};
-        if (auto const made = memory_.create(host); made != status::ok)
-            return made;
-        vm_controls const controls{.nested_root = memory_.root(host),
-                                   .intercepted_exceptions = Machine::intercepted_exceptions,
-                                   .direct_msrs = direct_msrs,
-                                   .trap_tsc = Machine::tsc == tsc_policy::trapped,
-                                   .intercept_pause = Machine::intercept_pause,
-                                   .hide_xsave = Machine::hide_xsave};
-        if (auto const made = hardware_.create(host, controls); made != status::ok) {
-            memory_.destroy(host);
-            return made;
-        }
-        cpuid_ = make_cpuid_table<typename Machine::cpuid>(host);
-        machine_context context{*this};
-        devices_.reset(context);
-        for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)
-            if (auto const made = vcpus_[id].create(*this, id); made != status::ok) {
-                while (id != 0)
-                    vcpus_[--id].destroy();
-                hardware_.destroy(host);
-                memory_.destroy(host);
-                return made;
-            }
-        return status::ok;
+        auto const made = build();
+        if (made != status::ok)
+            destroy();
+        return made;
     }
 
+    /// Gives everything back to the host. The machine may be created again.
     void destroy() {
+        if (host_ == nullptr)
+            return;
         for (auto& processor : vcpus_)
             processor.destroy();
         hardware_.destroy(*host_);
         memory_.destroy(*host_);
+        host_ = nullptr;
     }
 
-    /// Gives the machine its memory, all of it from one segment. out_of_memory if the host has not as much.
+    /// Gives the machine its memory, all of it from one segment. out_of_memory if the host has not as much; then the
+    /// machine has none.
     auto give_memory(guest::memory_layout const& layout) -> status {
         constexpr auto all = access::read | access::write | access::execute;
         if (auto const made = memory_.allocate_segment(*host_, 0, layout.size, true); made != status::ok)
             return made;
-        if (auto const made = memory_.map(*host_, gpa{0}, 0, 0, layout.below_4g(), all); made != status::ok)
+        auto made = memory_.map(*host_, gpa{0}, 0, 0, layout.below_4g(), all);
+        if (made == status::ok and layout.above_4g() != 0)
+            made = memory_.map(*host_, gpa{guest::four_gib}, 0, layout.below_4g(), layout.above_4g(), all);
+        if (made == status::ok)
             return made;
-        if (layout.above_4g() == 0)
-            return status::ok;
-        return memory_.map(*host_, gpa{guest::four_gib}, 0, layout.below_4g(), layout.above_4g(), all);
+        static_cast<void>(memory_.unmap(*host_, gpa{0}, layout.below_4g())); // if it was the second that failed
+        static_cast<void>(memory_.free_segment(*host_, 0));
+        return status::out_of_memory;
     }
 
     [[nodiscard]] auto host() -> Host& { return *host_; }
@@ -256,6 +243,30 @@ class vm {
   private:
     static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
     static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
+
+    [[nodiscard]] auto build() -> status {
+        created_at_ = host_->now();
+        tsc_offset_ = Machine::tsc == tsc_policy::trapped ? 0 : 0 - host_->tsc();
+        reason_ = {};
+        input_ = -1;
+        if (auto const made = memory_.create(*host_); made != status::ok)
+            return made;
+        vm_controls const controls{.nested_root = memory_.root(*host_),
+                                   .intercepted_exceptions = Machine::intercepted_exceptions,
+                                   .direct_msrs = direct_msrs,
+                                   .trap_tsc = Machine::tsc == tsc_policy::trapped,
+                                   .intercept_pause = Machine::intercept_pause,
+                                   .hide_xsave = Machine::hide_xsave};
+        if (auto const made = hardware_.create(*host_, controls); made != status::ok)
+            return made;
+        cpuid_ = make_cpuid_table<typename Machine::cpuid>(*host_);
+        machine_context context{*this};
+        devices_.reset(context);
+        for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)
+            if (auto const made = vcpus_[id].create(*this, id); made != status::ok)
+                return made;
+        return status::ok;
+    }
 
     /// What guests write at every change of thread. The other registers of the world switch change once in a guest's
     /// life: they exit, so that their values are checked whatever the processor checks.
