@@ -131,6 +131,7 @@ class host {
     /// When lines that a guest marks came by on the console.
     [[nodiscard]] auto marks() const -> console_marks const& { return marks_; }
     [[nodiscard]] auto nmi_count() const -> std::uint64_t { return nmis_; }
+    /// Interrupts of the timer at or after their deadline.
     [[nodiscard]] auto timer_interrupt_count() const -> std::uint64_t { return timer_interrupts_; }
 
     // For start.cpp and the trap handlers.
@@ -139,7 +140,6 @@ class host {
 
     void serve_interrupt(std::uint8_t which) {
         if (which == vector::timer) {
-            ++timer_interrupts_;
             serve_timer();
         } else if (which == vector::serial) {
             console_.receive();
@@ -155,12 +155,11 @@ class host {
   private:
     void start_clocks();
 
-    /// The counter of the local APIC may have been too short for the deadline.
+    /// The counter of the local APIC may have been too short for the deadline, or a little fast: then it goes on.
     void serve_timer() {
-        if (armed_ == INT64_MAX)
-            return;
-        if (clock_.now() < armed_)
+        if (armed_ != INT64_MAX and clock_.now() < armed_)
             return apic_.interrupt_at(clock_.tsc_at(armed_));
+        ++timer_interrupts_;
         armed_ = INT64_MAX;
     }
 

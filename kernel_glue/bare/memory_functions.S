@@ -47,9 +47,8 @@ function memmove
 end memmove
 
 function memcmp
-    xorl %eax, %eax
     movq %rdx, %rcx
-    cmpq %rcx, %rcx // equal when there is nothing to compare
+    xorl %eax, %eax // ZF as well: equal when there is nothing to compare
     repe cmpsb
     je 1f
     movzbl -1(%rdi), %eax

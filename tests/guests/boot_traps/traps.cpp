@@ -14,6 +14,11 @@ namespace {
     asm volatile("" : : : "memory"); // no tail call: the frame has to be there
 }
 
+/// The same with the direction flag set: the handler must not inherit it.
+[[gnu::noinline]] void invalid_opcode_backwards() {
+    asm volatile("std; ud2");
+}
+
 [[gnu::noinline]] void divide_by_zero() {
     asm volatile("divl %0" : : "r"(0), "a"(1), "d"(0));
 }
@@ -48,12 +53,39 @@ void survive_nmi(host& h) {
     h.log(t.decimal(h.nmi_count()).view());
 }
 
+/// An NMI that finds the stack pointer at the unmapped page 0. By the xAPIC's ICR: no stack is needed to write it.
+void survive_nmi_without_stack(host& h) {
+    auto* const command = reinterpret_cast<std::uint32_t volatile*>(h.board().local_apic.value + 0x300);
+    command[4] = h.apic().id() << 24;
+    asm volatile("movq %%rsp, %%r8\n\t"
+                 "xorl %%esp, %%esp\n\t"
+                 "movl $0x4400, (%0)\n\t" // NMI, asserted
+                 "movl $1000000, %%ecx\n"
+                 "1:\tpause\n\t"
+                 "decl %%ecx\n\t"
+                 "jnz 1b\n\t"
+                 "movq %%r8, %%rsp"
+                 :
+                 : "r"(command)
+                 : "rcx", "r8", "memory", "cc");
+    text t;
+    t << "NMIs without stack ";
+    h.log(t.decimal(h.nmi_count()).view());
+}
+
 void survive_msr(host& h) {
     constexpr std::uint32_t no_such_msr{0x3fffffff}, apic_base{0x1b};
     text t;
     t << "no such MSR: read " << (h.read_msr(no_such_msr) ? "ok" : "refused") << ", write "
       << (h.write_msr(no_such_msr, 1) == hv::status::ok ? "ok" : "refused") << ", APIC base 0x";
     h.log(t.hex(h.read_msr(apic_base).value >> 12).view());
+
+    constexpr std::uint32_t kernel_gs_base{0xc0000102};
+    constexpr std::uint64_t wide{0xffff8123456789ab};
+    auto const written = h.write_msr(kernel_gs_base, wide) == hv::status::ok;
+    t.clear();
+    t << "all 64 bits: " << (written and h.read_msr(kernel_gs_base).value == wide ? "ok" : "wrong");
+    h.log(t.view());
 }
 
 } // namespace
@@ -63,6 +95,8 @@ auto image_main(host& h, hv::bare::boot_information const& boot) -> int {
     auto const at = [](auto const* p) { return reinterpret_cast<std::uint64_t>(p); };
     if (what == "ud")
         invalid_opcode();
+    else if (what == "backwards")
+        invalid_opcode_backwards();
     else if (what == "divide")
         divide_by_zero();
     else if (what == "null")
@@ -87,6 +121,8 @@ auto image_main(host& h, hv::bare::boot_information const& boot) -> int {
         h.panic("because it was asked for");
     else if (what == "nmi")
         survive_nmi(h);
+    else if (what == "nmi-without-stack")
+        survive_nmi_without_stack(h);
     else if (what == "msr")
         survive_msr(h);
     else
