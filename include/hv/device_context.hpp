@@ -39,6 +39,22 @@ class machine_context {
     instant now_{never};
 };
 
+/// What devices of machine scope get while they are restored: the interrupt controllers bring their own record of lines
+/// and requests, so that nothing moves and nothing is delivered.
+template <typename Vm>
+class restoring_context {
+  public:
+    explicit restoring_context(Vm& machine) : vm_{machine}, now_{machine.now()} {}
+
+    [[nodiscard]] auto now() const -> instant { return now_; }
+    [[nodiscard]] auto wall_clock() const -> std::int64_t { return vm_.wall_clock_at(now_); }
+    void set_interrupt_request(bool level) { vm_.assume_external_interrupt(level); }
+
+  private:
+    Vm& vm_;
+    instant now_;
+};
+
 /// The services that a local APIC gets from its vCPU.
 template <typename Vcpu>
 class processor_context {

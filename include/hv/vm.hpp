@@ -200,6 +200,8 @@ class vm {
             if (rises)
                 (void)devices_.template get<ioapic>().pulse(context, 0);
     }
+    /// The same of a restored 8259: its past edges are in what else is restored.
+    void assume_external_interrupt(bool level) { external_interrupt_ = level; }
     [[nodiscard]] auto external_interrupt() const -> bool { return external_interrupt_; }
 
     /// The interrupt-acknowledge cycle: the vector of the 8259 pair.

@@ -4,6 +4,7 @@
 #include <hv/devices/device_set.hpp>
 #include <hv/meta/range_table.hpp>
 #include <hv/meta/tuple.hpp>
+#include <hv/status.hpp>
 #include <hv/time.hpp>
 
 #include <cstddef>
@@ -98,6 +99,18 @@ class board<meta::types<Devices...>> {
     [[nodiscard]] auto write_msr(Context& context, std::uint32_t index, std::uint64_t value) -> msr_answer {
         msr_writer<Context> visitor{*this, context, index, value};
         return meta::search<tables::msrs>(index, visitor);
+    }
+
+    /// Restores one device, and looks for its deadline anew. `context` is a restoring_context.
+    template <typename Device, typename Context>
+    auto restore(Context& context, typename Device::payload const& image) -> status {
+        timers_touched_ = true;
+        return get<Device>().restore(context, image);
+    }
+    template <typename Device, typename Context>
+    auto restore_extension(Context& context, typename Device::extension const& image) -> status {
+        timers_touched_ = true;
+        return get<Device>().restore_extension(context, image);
     }
 
     /// The earliest deadline of all timers.
