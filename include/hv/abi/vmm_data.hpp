@@ -24,10 +24,9 @@ enum {
     hv_data_vmm_time = 13,
     hv_data_pmu_amd = 14,
     /* Classes that the reference interface does not have start here. */
-    hv_data_uart = 0x8001,
+    hv_data_uart = 0x8000, /* and an eighth of the base port, so that each UART has its own: 807Fh for 3F8h */
     hv_data_keyboard_controller = 0x8002,
-    hv_data_pm_registers = 0x8003,
-    hv_data_port_61 = 0x8004
+    hv_data_pm_registers = 0x8003
 };
 
 struct hv_lapic_page_v1 {

@@ -7,7 +7,7 @@
 /* Saved forms that the reference interface does not have; class numbers from 8001h on, see vmm_data.hpp. Plain C with
    natural alignment. */
 
-/* A 16550A. Its class is hv_data_uart with the bits of its base port set, which are a multiple of 8: 83F9h for 3F8h. */
+/* A 16550A. Its class is hv_data_uart + base port / 8. */
 struct hv_uart_v1 {
     uint8_t ier;
     uint8_t fcr; /* 0 FIFOs on, 7:6 trigger level */

@@ -145,7 +145,7 @@ consteval auto make_table() {
     std::array<meta::owned_range, (Kind::template ranges<Devices>.size() + ... + 0)> table{};
     std::size_t entry{0};
     std::size_t owner{0};
-    auto const append = [&](auto const& ranges) {
+    [[maybe_unused]] auto const append = [&](auto const& ranges) {
         for (auto const range : ranges)
             table[entry++] = {
                 .first = range.first, .end = range.end(), .owner = owner, .attribute = Kind::attribute(range)};

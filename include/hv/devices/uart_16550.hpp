@@ -22,7 +22,8 @@ struct uart_config {
 /// change data. OUT2 connects the interrupt to its line, as on a PC; in loopback OUT2 is off. PC16550D datasheet.
 template <uart_config Config>
 class uart_16550 {
-    static_assert(Config.base % 8 == 0 and Config.base < 0x8000, "a UART's base port is a multiple of 8 below 8000h");
+    static_assert(Config.base % 8 == 0 and Config.base >= 0x100 and Config.base < 0x8000,
+                  "a UART's base port is a multiple of 8 from 100h to 7FF8h");
 
   public:
     static constexpr char const* name{"uart_16550"};
@@ -30,7 +31,7 @@ class uart_16550 {
     static constexpr std::array lines{irq_line{Config.irq}};
 
     using payload = hv_uart_v1;
-    static constexpr std::uint16_t data_class{hv_data_uart | Config.base};
+    static constexpr std::uint16_t data_class{hv_data_uart + Config.base / 8};
     static constexpr std::uint16_t data_version{1};
 
     void reset(auto& context) {

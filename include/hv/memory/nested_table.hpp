@@ -13,8 +13,8 @@
 
 namespace hv {
 
-/// The tables through which a guest's physical addresses become the host's: four levels of 512 entries in the format of
-/// the processor (`npt_format`, `ept_format`).
+/// The tables through which a guest's physical addresses become the host's: four levels of 512 entries in `Format`,
+/// the processor's own.
 ///
 /// Addresses and lengths are multiples of 4 KiB. What cannot get its memory changes nothing. Calls that change the
 /// tables exclude each other. Mapping what was not mapped may happen while the guest runs; everything else only while
