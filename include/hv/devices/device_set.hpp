@@ -163,6 +163,9 @@ struct address_tables<meta::types<Devices...>> {
     static constexpr auto ports = make_table<ports_of, Devices...>();
     static constexpr auto mmio = make_table<mmio_of, Devices...>();
     static constexpr auto msrs = make_table<msrs_of, Devices...>();
+    static_assert(meta::disjoint(ports) and meta::disjoint(mmio) and meta::disjoint(msrs),
+                  "a device declares the same port, address or register twice");
+    static constexpr bool ok{true};
 };
 
 } // namespace detail
@@ -178,6 +181,7 @@ struct device_set {
     using of_processor = meta::filter<detail::has_scope<device_scope::processor>, Devices...>;
     using machine_addresses = detail::address_tables<of_machine>;
     using processor_addresses = detail::address_tables<of_processor>;
+    static_assert(machine_addresses::ok and processor_addresses::ok);
 
     static constexpr bool all_saveable{((saveable<Devices> or stateless<Devices>) and ... and true)};
 
