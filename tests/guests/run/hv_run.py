@@ -57,7 +57,7 @@ class Case(unittest.TestCase):
 
     def refuse(self, *arguments, says, lines=1):
         """`./hv run` has to end with status 2 and one line, or with one more that points to the help."""
-        ended = self.hv("run", *arguments)
+        ended = self.hv("run", "--timeout", "30", *arguments)
         self.assertEqual(ended.status, 2, ended)
         said = (ended.out + ended.err).splitlines()
         self.assertEqual(len(said), lines, ended)

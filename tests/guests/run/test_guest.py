@@ -29,7 +29,7 @@ class Screen:
         return "\n".join("".join(row).rstrip() for row in self.cells)
 
 
-class guest(Case):
+class Tests(Case):
     def judge_debian(self, out):
         self.assertLessEqual(exits(out)["all"], 45000, out)
         self.assertLessEqual(seconds(out, "first entry to mark I"), 20, out)
@@ -48,7 +48,7 @@ class guest(Case):
         self.judge_debian(ended.out)
         return ended
 
-    def test_debian_96(self):  # long: the kernel's own sections end at 74 MiB
+    def test_debian_96(self):  # the kernel's own sections end at 74 MiB
         self.boot_debian(96)
 
     def test_debian_1024(self):  # long
@@ -57,7 +57,7 @@ class guest(Case):
     def test_debian_3500(self):  # long: 428 MiB of it lie above 4 GiB
         self.boot_debian(3500)
 
-    def test_debian_resets(self):  # long
+    def test_debian_resets(self):
         ended = self.boot_debian(256, "hv.reboot")
         self.assertRegex(ended.out, "hv: stopped: reset")
 

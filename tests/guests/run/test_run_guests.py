@@ -8,14 +8,14 @@ from hv_run import BUILD, DEBIAN_QUIET, OWN, PAYLOADS, Case, exits
 HELLO = BUILD / "images/minimal_payload.bin"
 
 
-class run(Case):
+class Tests(Case):
     # --- forms ---
 
     def test_vmlinux(self):
         self.boot(self.debian("vmlinux"), "--initrd", self.debian("initrd"), "--append", DEBIAN_QUIET,
                   prints=["hv-guest: all checks passed", "hv: stopped: power off"])
 
-    def test_bzimage(self):  # long: it unpacks itself first
+    def test_bzimage(self):
         self.boot(self.debian("bzImage"), "--initrd", self.debian("initrd"), "--append", DEBIAN_QUIET, timeout=280,
                   prints=["hv-guest: all checks passed", "hv: stopped: power off"])
 

@@ -53,7 +53,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
-class run(Case):
+class Tests(Case):
     def test_interactive(self):
         terminal = Terminal("--kernel", self.debian("vmlinux"), "--initrd", self.debian("initrd"), "--interactive",
                             "--timeout", "120", "--append", DEBIAN_QUIET + " hv.shell")
@@ -140,8 +140,13 @@ class run(Case):
         line = run.stdout.readline()
         attach = re.search(r"gdb '(.*)' -ex '(target remote .*)'", line)
         self.assertTrue(attach, line)
+        time.sleep(2)  # it does wait
+        second = self.hv("run", "--kernel", OWN / "report.elf", "--gdb")
+        self.assertEqual(second.status, 2, second)
+        self.assertRegex(second.err, "Address already in use")
         gdb = subprocess.run(["gdb", "-batch", "-nx", "-ex", attach[2], "-ex", "break image_main", "-ex", "continue",
                               "-ex", "backtrace", "-ex", "kill", attach[1]],
                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100)
+        self.assertRegex(gdb.stdout, "^0x000000000000fff0 in", gdb)  # the reset vector
         self.assertRegex(gdb.stdout, r"Breakpoint 1, image_main \(host=.*, boot=", gdb)
         self.assertRegex(gdb.stdout, r"#1 .*hv_bare_start \(magic=", gdb)

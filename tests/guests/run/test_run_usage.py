@@ -9,7 +9,7 @@ from hv_run import OWN, PAYLOADS, Case
 ELF_MACHINE = 18  # offset of e_machine
 
 
-class run(Case):
+class Tests(Case):
     def test_usage(self):
         guest = PAYLOADS / "exit_zero.elf"
         self.misuse(says="--kernel FILE is needed")
