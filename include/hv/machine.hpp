@@ -10,6 +10,7 @@
 #include <hv/policy.hpp>
 #include <hv/trace.hpp>
 
+#include <array>
 #include <concepts>
 #include <cstdint>
 
@@ -43,6 +44,10 @@ struct default_machine {
     using cpuid = default_cpuid_profile;
     /// The MSRs a guest has beyond those of devices and backend; what no rule names raises #GP.
     using msrs = default_msr_policy;
+    /// MSRs that the guest reads and writes without an exit; FS_BASE, GS_BASE and KERNEL_GS_BASE are worth it for
+    /// guests that change threads without FSGSBASE. Their values are then the processor's to check, and QEMU's TCG
+    /// checks none.
+    static constexpr std::array<std::uint32_t, 0> direct_msrs{};
     static constexpr tsc_policy tsc{tsc_policy::offset};
     /// When nested page tables are filled: when memory is given to the machine, or when the guest first touches it.
     static constexpr fill memory_fill{fill::eager};

@@ -43,7 +43,8 @@ struct default_msr_policy {
             msr_rule{.first = ia32_mtrrcap, .reset = 0x508, .on_write = equal}, // WC, fixed ranges, 8 variable ranges
             msr_rule{.first = ia32_mcg_cap},
             msr_rule{.first = ia32_mcg_status, .on_write = ignored},
-            msr_rule{.first = ia32_misc_enable, .reset = 1, .on_write = ignored}, // fast strings
+            // Fast strings are on; software may write what the manual defines, to no effect here.
+            msr_rule{.first = ia32_misc_enable, .reset = 1, .on_write = stored, .writable = 0x400c51889},
             msr_rule{.first = ia32_mtrr_physbase0, .count = 16, .on_write = stored, .writable = physical_address | 0x8ff, .check = msr_check::mtrr_base},
             msr_rule{.first = ia32_mtrr_fix64k_00000, .reset = 0x0606060606060606, .on_write = stored, .writable = ~0ull, .check = msr_check::mtrr_fixed},
             msr_rule{.first = ia32_mtrr_fix16k_80000, .count = 2, .reset = 0x0606060606060606, .on_write = stored, .writable = ~0ull, .check = msr_check::mtrr_fixed},

@@ -255,7 +255,7 @@ class vm {
             return made;
         vm_controls const controls{.nested_root = memory_.root(*host_),
                                    .intercepted_exceptions = Machine::intercepted_exceptions,
-                                   .direct_msrs = direct_msrs,
+                                   .direct_msrs = Machine::direct_msrs,
                                    .trap_tsc = Machine::tsc == tsc_policy::trapped,
                                    .intercept_pause = Machine::intercept_pause,
                                    .hide_xsave = Machine::hide_xsave};
@@ -269,11 +269,6 @@ class vm {
                 return made;
         return status::ok;
     }
-
-    /// What guests write at every change of thread. The other registers of the world switch change once in a guest's
-    /// life: they exit, so that their values are checked whatever the processor checks.
-    static constexpr std::array direct_msrs{x86::msr::ia32_fs_base, x86::msr::ia32_gs_base,
-                                            x86::msr::ia32_kernel_gs_base};
 
     [[nodiscard]] static constexpr auto ioapic_pin(irq_line line) -> unsigned {
         return line.number == 0 ? 2 : line.number;

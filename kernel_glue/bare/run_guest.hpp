@@ -110,6 +110,7 @@ auto run_guest(host& h, boot_information const& boot) -> int {
                                                        .command_line = detail::behind_first_word(modules[0].string),
                                                        .modules = std::span{files}.first(file_count),
                                                        .layout = layout,
+                                                       .tsc_khz = h.tsc_frequency() / 1000,
                                                        .rsdp = tables ? tables.value.rsdp : 0});
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);

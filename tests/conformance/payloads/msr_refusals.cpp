@@ -17,9 +17,7 @@ void refuses(u32 index, u64 value, char const* what) {
 } // namespace
 
 void payload::run() {
-    // Not FS_BASE, GS_BASE and KERNEL_GS_BASE: they are the guest's without an exit, and QEMU's TCG checks none of
-    // them.
-    u32 const addresses[]{0xc0000082, 0xc0000083, 0x175, 0x176};
+    u32 const addresses[]{0xc0000082, 0xc0000083, 0xc0000100, 0xc0000101, 0xc0000102, 0x175, 0x176};
     for (auto const index : addresses) {
         refuses(index, 0x0000800000000000, "the first address that is not canonical");
         refuses(index, 0xffff7fffffffffff, "the last one");

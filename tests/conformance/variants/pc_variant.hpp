@@ -8,6 +8,8 @@ struct pc_variant : pc {
     static constexpr hv::tsc_policy tsc{hv::tsc_policy::trapped};
     static constexpr hv::fill memory_fill{hv::fill::on_fault};
     static constexpr bool intercept_pause{true};
+    static constexpr std::array direct_msrs{hv::x86::msr::ia32_fs_base, hv::x86::msr::ia32_gs_base,
+                                            hv::x86::msr::ia32_kernel_gs_base};
     static constexpr bool halt_detection{false};
     using trace = hv::trace_ring<256>;
 };
