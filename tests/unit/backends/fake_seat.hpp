@@ -16,6 +16,7 @@ namespace hv::test {
 /// One vCPU of the fake backend, as the contract wants to see it.
 struct fake_seat {
     using backend = fake;
+    static constexpr bool nmi_window_comes_before_iret{true};
 
     explicit fake_seat(vm_controls controls = {}) {
         REQUIRE(tables.create(host) == status::ok);

@@ -109,6 +109,7 @@ inline void act(svm_model::guest& g, script::any_exit const& exit) {
 /// One vCPU on a modelled SVM processor, as the contract wants to see it.
 struct svm_seat {
     using backend = modelled_svm;
+    static constexpr bool nmi_window_comes_before_iret{true};
 
     explicit svm_seat(vm_controls controls = {}) {
         outer = std::exchange(modelled_world_switch::model, &model);

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/backends/backend.hpp>
+#include <hv/backends/vmx/decode.hpp>
+#include <hv/backends/vmx/processor.hpp>
+#include <hv/backends/vmx/vcpu.hpp>
+#include <hv/backends/vmx/vm.hpp>
+#include <hv/backends/vmx/world_switch.hpp>
+#include <hv/exit.hpp>
+#include <hv/memory/ept.hpp>
+
+namespace hv {
+
+/// Intel's virtualisation, over any means of executing VMX instructions: the processor, or a model of it in tests.
+///
+/// What a guest may change and VM entries and exits do not exchange: DR0-3, DR6, TSC_AUX, the SYSCALL MSRs and
+/// KERNEL_GS_BASE move at attach and detach; CR2 at each entry, and XCR0 unless XSAVE is hidden. PKRU and CET stay out
+/// of reach because CR4.PKE and CR4.CET do. XSS, SPEC_CTRL, DEBUGCTL and every other MSR stay the host's: writes exit,
+/// and no machine can ask for them as direct MSRs.
+template <typename WorldSwitch>
+struct basic_vmx {
+    static constexpr char const* name{"vmx"};
+    using nested_format = ept_format;
+    using processor = backends::vmx::processor<WorldSwitch>;
+    using vm = backends::vmx::vm;
+    using vcpu = backends::vmx::vcpu<WorldSwitch>;
+
+    template <typename Host, typename Handler>
+    [[nodiscard]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler) -> verdict {
+        cpu.run(host, on);
+        return backends::vmx::decode<WorldSwitch>(host, cpu, handler);
+    }
+};
+
+/// The backend for Intel processors, and for Bochs's models of them.
+struct vmx : basic_vmx<backends::vmx::world_switch> {};
+
+} // namespace hv

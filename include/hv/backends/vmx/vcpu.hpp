@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+#include <hv/backends/vmx/dump.hpp>
+#include <hv/backends/vmx/events.hpp>
+#include <hv/backends/vmx/exit_code.hpp>
+#include <hv/backends/vmx/processor.hpp>
+#include <hv/backends/vmx/vm.hpp>
+#include <hv/memory/ept.hpp>
+#include <hv/status.hpp>
+#include <hv/x86/paging.hpp>
+
+#include <array>
+#include <bit>
+#include <cstdint>
+
+namespace hv::backends::vmx {
+
+/// One virtual processor: its VMCS and everything that the VMCS does not hold.
+template <typename WorldSwitch>
+class vcpu : public events<WorldSwitch> {
+  public:
+    template <typename Host>
+    [[nodiscard]] auto create(Host& host, vm const& machine) -> status {
+        destroy(host);
+        static_cast<vcpu&>(*this) = vcpu{};
+        pages_ = static_cast<std::uint8_t*>(host.allocate(pages_size, page_size));
+        if (pages_ == nullptr)
+            return status::out_of_memory;
+        physical_ = host.physical(pages_);
+        this->virtual_apic_ = pages_ + page_size;
+        auto const& has = machine.features_;
+        *reinterpret_cast<std::uint32_t*>(pages_) = has.revision;
+        zero_length_events_ = has.zero_length_events;
+        string_io_information_ = has.string_io_information;
+        this->xsave_ = machine.xsave_;
+        this->direct_msrs_ = machine.direct_msrs_;
+        this->physical_address_bits_ = has.physical_address_bits;
+        // An unrestricted guest may be without protection and paging.
+        this->cr0_fixed0_ = has.cr0_fixed0 & ~(x86::cr0::pe | x86::cr0::pg);
+        this->cr0_fixed1_ = has.cr0_fixed1;
+        this->cr4_fixed0_ = has.cr4_fixed0;
+        this->cr4_fixed1_ = has.cr4_fixed1;
+        nested_root_ = machine.nested_root_;
+        auto& fields = this->vmcs_;
+        fields.template write<pin_based_controls>(machine.controls_.pin);
+        fields.template write<primary_controls>(machine.controls_.primary);
+        fields.template write<secondary_controls>(machine.controls_.secondary);
+        fields.template write<exception_bitmap>(machine.controls_.exceptions);
+        fields.template write<vm_exit_controls>(machine.controls_.exit);
+        fields.template write<vm_entry_controls>(machine.controls_.entry);
+        fields.template write<address_of_msr_bitmaps>(machine.msr_permissions_.value);
+        fields.template write<virtual_apic_address>((physical_ + page_size).value);
+        fields.template write<ept_pointer>(machine.ept_pointer_);
+        fields.template write<vmcs_link_pointer>(~0ull);
+        fields.template write<cr0_guest_host_mask>(~this->cr0_guest_owned);
+        fields.template write<cr4_guest_host_mask>(~0ull);
+        fields.template write<guest_ia32_pat>(0x0007'0406'0007'0406);
+        power_on();
+        return status::ok;
+    }
+
+    template <typename Host>
+    void destroy(Host& host) {
+        if (pages_ != nullptr)
+            host.free(pages_, pages_size);
+        pages_ = nullptr;
+        this->virtual_apic_ = nullptr;
+    }
+
+    /// The VMCS becomes this processor's. What it does not hold moves here, not at every entry: DR0-3 and DR6, whose
+    /// DR7 is off in the host meanwhile, and the MSRs that only user space of the host depends on.
+    template <typename Host>
+    void attach(Host& host, processor<WorldSwitch>& on) {
+        auto& out = on.displaced_;
+        out.debug_control = WorldSwitch::read_debug_control();
+        out.debug_status = WorldSwitch::read_debug_status();
+        out.debug_addresses = WorldSwitch::read_debug_registers();
+        WorldSwitch::write_debug_control(debug_control_off);
+        WorldSwitch::write_debug_registers(this->debug_addresses_);
+        WorldSwitch::write_debug_status(this->debug_status_);
+        for (unsigned i{0}; i < switched_msrs.size(); ++i)
+            if (auto const value = host.read_msr(switched_msrs[i]); is_switched_on(on, i) and value)
+                out.msrs[i] = value.value;
+        this->stale_msrs_ = all_msrs;
+        if (this->xsave_)
+            out.xcr0 = WorldSwitch::read_xcr0();
+        out.state = WorldSwitch::read_host_state();
+        // A VMCS that was cleared belongs to no processor; one that was never loaded is not to be relied on. Failures
+        // show at the entry.
+        static_cast<void>(WorldSwitch::vmclear(physical_));
+        static_cast<void>(WorldSwitch::vmptrld(physical_));
+        this->vmcs_.load();
+        launched_ = false;
+        host_rsp_ = 0;
+        write_host_state(host, out.state);
+        this->attached_ = true;
+    }
+
+    template <typename Host>
+    void detach(Host& host, processor<WorldSwitch>& from) {
+        auto const& out = from.displaced_;
+        this->vmcs_.unload();
+        static_cast<void>(WorldSwitch::vmclear(physical_));
+        WorldSwitch::restore_descriptor_tables(out.state);
+        this->debug_addresses_ = WorldSwitch::read_debug_registers();
+        this->debug_status_ = WorldSwitch::read_debug_status();
+        WorldSwitch::write_debug_registers(out.debug_addresses);
+        WorldSwitch::write_debug_status(out.debug_status);
+        WorldSwitch::write_debug_control(out.debug_control);
+        for (unsigned i{0}; i < switched_msrs.size(); ++i) {
+            if (this->in_processor(i))
+                this->switched_[i] = WorldSwitch::read_msr(switched_msrs[i]);
+            if (is_switched_on(from, i))
+                static_cast<void>(host.write_msr(switched_msrs[i], out.msrs[i]));
+        }
+        this->attached_ = false;
+    }
+
+    [[nodiscard]] auto debug_register(unsigned number) const -> std::uint64_t {
+        if (number < 4)
+            return (this->attached_ ? WorldSwitch::read_debug_registers() : this->debug_addresses_)[number];
+        if (number == 6)
+            return this->attached_ ? WorldSwitch::read_debug_status() : this->debug_status_;
+        return this->vmcs_.template read<guest_dr7>();
+    }
+    /// The upper halves of DR6 and DR7 must be zero.
+    void set_debug_register(unsigned number, std::uint64_t value) {
+        if (number < 4) {
+            if (this->attached_)
+                this->debug_addresses_ = WorldSwitch::read_debug_registers();
+            this->debug_addresses_[number] = value;
+            if (this->attached_)
+                WorldSwitch::write_debug_registers(this->debug_addresses_);
+        } else if (number == 6) {
+            this->debug_status_ = value & 0xffff'ffff;
+            if (this->attached_)
+                WorldSwitch::write_debug_status(this->debug_status_);
+        } else {
+            this->vmcs_.template write<guest_dr7>(value & 0xffff'ffff);
+        }
+    }
+
+    [[nodiscard]] auto instruction_length() const -> std::uint8_t { return instruction_length_; }
+
+    /// Runs the guest until its next exit and leaves the VMCS as the exit left it.
+    template <typename Host>
+    void run(Host& host, processor<WorldSwitch>& on) {
+        choose_address_space(on);
+        this->before_delivery(zero_length_events_);
+        if (this->pdptes_stale_) [[unlikely]]
+            load_page_directory_pointers(host);
+        for (; this->stale_msrs_ != 0; this->stale_msrs_ &= this->stale_msrs_ - 1) {
+            auto const i = static_cast<unsigned>(std::countr_zero(this->stale_msrs_));
+            if (is_switched_on(on, i))
+                static_cast<void>(host.write_msr(switched_msrs[i], this->switched_[i]));
+        }
+        bool const stored{this->vmcs_.store()};
+        auto const host_xcr0 = on.displaced_.xcr0;
+        bool const other_xcr0{this->xsave_ and this->xcr0_ != host_xcr0};
+        if (other_xcr0)
+            WorldSwitch::write_xcr0(this->xcr0_);
+        WorldSwitch::write_cr2(this->cr2_);
+        outcome_ =
+            stored ? WorldSwitch::enter(this->gprs_.data(), launched_, &host_rsp_) : entry_outcome::vmfail_invalid;
+        this->cr2_ = WorldSwitch::read_cr2();
+        if (other_xcr0)
+            WorldSwitch::write_xcr0(host_xcr0);
+        this->vmcs_.forget();
+        if (was_refused()) [[unlikely]] {
+            instruction_length_ = 0;
+            return this->entry_was_refused();
+        }
+        launched_ = true;
+        instruction_length_ = length_of_exit();
+        this->after_delivery();
+    }
+
+    /// How the last attempt to enter ended, and whether the processor refused it.
+    [[nodiscard]] auto outcome() const -> entry_outcome { return outcome_; }
+    [[nodiscard]] auto was_refused() const -> bool {
+        return outcome_ != entry_outcome::exited or (this->vmcs_.template read<exit_reason>() & entry_failure_bit) != 0;
+    }
+    [[nodiscard]] auto has_string_io_information() const -> bool { return string_io_information_; }
+
+    template <typename Host>
+    void dump(Host& host) const {
+        if (pages_ != nullptr)
+            vmx::dump(host, *this);
+    }
+
+  private:
+    static constexpr std::uint64_t debug_control_off{0x400};
+    static constexpr std::size_t pages_size{2 * page_size}; ///< VMCS region and virtual-APIC page
+    static constexpr std::uint32_t all_msrs{(1u << switched_msrs.size()) - 1};
+
+    [[nodiscard]] static auto is_switched_on(processor<WorldSwitch> const& on, unsigned i) -> bool {
+        return i != tsc_aux_slot or on.features_.tsc_aux;
+    }
+
+    /// SDM Vol. 3C, "Host-State Area". Selectors must be of the GDT and of privilege level 0; null serves a host whose
+    /// data segments are not.
+    template <typename Host>
+    void write_host_state(Host& host, host_state const& s) {
+        auto const msr = [&host](std::uint32_t index) {
+            auto const found = host.read_msr(index);
+            return found ? found.value : std::uint64_t{0};
+        };
+        auto& fields = this->vmcs_;
+        fields.template write<host_cr0>(s.cr0);
+        fields.template write<host_cr3>(s.cr3);
+        fields.template write<host_cr4>(s.cr4);
+        for (unsigned i{0}; i < s.selectors.size(); ++i)
+            fields.template write<host_es_selector>((s.selectors[i] & 7) == 0 ? s.selectors[i] : std::uint16_t{0}, i);
+        fields.template write<host_fs_base>(msr(x86::msr::ia32_fs_base));
+        fields.template write<host_gs_base>(msr(x86::msr::ia32_gs_base));
+        fields.template write<host_tr_base>(s.tr_base);
+        fields.template write<host_gdtr_base>(s.gdtr_base);
+        fields.template write<host_idtr_base>(s.idtr_base);
+        fields.template write<host_ia32_sysenter_cs>(static_cast<std::uint32_t>(msr(x86::msr::ia32_sysenter_cs)));
+        fields.template write<host_ia32_sysenter_esp>(msr(x86::msr::ia32_sysenter_esp));
+        fields.template write<host_ia32_sysenter_eip>(msr(x86::msr::ia32_sysenter_eip));
+        fields.template write<host_ia32_pat>(msr(x86::msr::ia32_pat));
+        fields.template write<host_ia32_efer>(msr(x86::msr::ia32_efer));
+    }
+
+    /// Exits by events have a length too where an instruction raised them; nobody is to step over it.
+    [[nodiscard]] auto length_of_exit() const -> std::uint8_t {
+        auto const code = static_cast<exit_code>(this->vmcs_.template read<exit_reason>() & 0xffff);
+        if (not is_instruction(code))
+            return 0;
+        auto const length = this->vmcs_.template read<vm_exit_instruction_length>();
+        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+    }
+
+    /// Translations that the guest left behind on an earlier processor may be stale when it comes back: those of the
+    /// nested tables carry no VPID. So each move starts with a new VPID and without anything of these tables.
+    void choose_address_space(processor<WorldSwitch>& on) {
+        auto const moved = last_processor_ != &on or last_epoch_ != on.epoch_;
+        if (moved or generation_ != on.address_spaces_.generation()) {
+            auto const granted = on.address_spaces_.take();
+            generation_ = granted.generation;
+            vpid_ = granted.vpid;
+            this->vmcs_.template write<virtual_processor_identifier>(granted.vpid);
+            if (granted.flush_all)
+                WorldSwitch::invvpid(invvpid_type::all_contexts, 0);
+        } else if (this->flush_linear_) {
+            WorldSwitch::invvpid(invvpid_type::single_context, vpid_);
+        }
+        if (moved or this->flush_)
+            WorldSwitch::invept(invept_type::single_context, this->vmcs_.template read<ept_pointer>());
+        last_processor_ = &on;
+        last_epoch_ = on.epoch_;
+        this->flush_ = false;
+        this->flush_linear_ = false;
+    }
+
+    /// PAE paging works with four entries that only MOV to CR0, CR3 and CR4 load: what a setter changed, VM entry takes
+    /// from the VMCS. Bits that MOV would refuse are dropped. SDM Vol. 3A, "PDPTE Registers".
+    template <typename Host>
+    [[gnu::cold, gnu::noinline]] void load_page_directory_pointers(Host& host) {
+        this->pdptes_stale_ = false;
+        if ((this->cr0() & x86::cr0::pg) == 0 or (this->cr4() & x86::cr4::pae) == 0 or
+            (this->efer() & x86::efer::lma) != 0)
+            return;
+        auto const table = gpa{this->cr3() & 0xffff'ffe0};
+        auto const* const page = guest_page(host, table);
+        for (unsigned i{0}; i < 4; ++i) {
+            std::uint64_t const entry{page == nullptr ? 0 : page[table.page_offset() / 8 + i]};
+            auto const usable = x86::paging::bits(this->physical_address_bits_ - 1u, 9) | x86::paging::present |
+                                x86::paging::write_through | x86::paging::cache_disable;
+            this->vmcs_.template write<guest_pdpte0>((entry & x86::paging::present) != 0 ? entry & usable : 0, i);
+        }
+    }
+
+    /// The page of guest memory that an address lies in; null without one.
+    template <typename Host>
+    [[nodiscard]] auto guest_page(Host& host, gpa address) const -> std::uint64_t const* {
+        auto table = nested_root_;
+        for (unsigned level{4}; level > 0; --level) {
+            auto const shift = page_shift + 9 * (level - 1);
+            auto const entry = static_cast<std::uint64_t const*>(host.pointer(table))[address.value >> shift & 511];
+            if (not ept_format::is_present(entry))
+                return nullptr;
+            table = ept_format::address(entry);
+            if (ept_format::is_leaf(entry, level)) {
+                auto const inside = address.value & ((1ull << shift) - 1) & ~(page_size - 1);
+                return static_cast<std::uint64_t const*>(
+                    host.pointer(hpa{(table.value & ~((1ull << shift) - 1)) + inside}));
+            }
+        }
+        return nullptr;
+    }
+
+    /// SDM Vol. 3A, "Processor State After Reset"; whoever builds a machine resets it again through the setters.
+    void power_on() {
+        this->set_efer(0);
+        this->set_cr0(x86::cr0::cd | x86::cr0::nw | x86::cr0::et);
+        this->set_cr4(0);
+        this->set_rflags(0);
+        this->set_rip(0xfff0);
+        set_debug_register(6, 0xffff'0ff0);
+        set_debug_register(7, debug_control_off);
+        for (auto const name : std::array{x86::segment_name::es, x86::segment_name::ss, x86::segment_name::ds,
+                                          x86::segment_name::fs, x86::segment_name::gs})
+            this->set_segment(name, {.limit = 0xffff, .access = 0x93});
+        this->set_segment(x86::segment_name::cs,
+                          {.base = 0xffff'0000, .limit = 0xffff, .access = 0x9b, .selector = 0xf000});
+        this->set_segment(x86::segment_name::ldtr, {.limit = 0xffff, .access = 0x82});
+        this->set_segment(x86::segment_name::tr, {.limit = 0xffff, .access = 0x8b});
+        this->set_gdtr({.limit = 0xffff});
+        this->set_idtr({.limit = 0xffff});
+    }
+
+    std::uint8_t* pages_{};
+    hpa physical_{}, nested_root_{};
+    processor<WorldSwitch> const* last_processor_{};
+    std::uint64_t last_epoch_{};
+    std::uint64_t generation_{};
+    std::uint64_t host_rsp_{};
+    std::uint16_t vpid_{};
+    std::uint8_t instruction_length_{};
+    entry_outcome outcome_{};
+    bool launched_{};
+    bool zero_length_events_{};
+    bool string_io_information_{};
+};
+
+} // namespace hv::backends::vmx

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+#include <hv/backends/backend.hpp>
+#include <hv/backends/vmx/controls.hpp>
+#include <hv/backends/vmx/features.hpp>
+#include <hv/backends/vmx/permissions.hpp>
+#include <hv/backends/vmx/registers.hpp>
+#include <hv/memory/ept.hpp>
+#include <hv/status.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace hv::backends::vmx {
+
+/// What the vCPUs of one VM share: MSR bitmaps, nested tables and controls.
+class vm {
+  public:
+    /// invalid_argument if a direct MSR is none that the world switch exchanges; out_of_memory.
+    template <typename Host>
+    [[nodiscard]] auto create(Host& host, vm_controls const& machine) -> status {
+        destroy(host);
+        map_ = static_cast<std::byte*>(host.allocate(msr_permission_map_size, page_size));
+        if (map_ == nullptr)
+            return status::out_of_memory;
+        auto const msrs = std::span<std::byte, msr_permission_map_size>{map_, msr_permission_map_size};
+        if (auto const filled = fill_msr_permissions(msrs, machine.direct_msrs); filled != status::ok) {
+            destroy(host);
+            return filled;
+        }
+        direct_msrs_ = 0;
+        for (unsigned i{0}; i < switched_msrs.size(); ++i)
+            for (auto const index : machine.direct_msrs)
+                if (index == switched_msrs[i])
+                    direct_msrs_ |= 1u << i;
+        msr_permissions_ = host.physical(map_);
+        features_ = read_features(host);
+        nested_root_ = machine.nested_root;
+        ept_pointer_ = ept_format::pointer(nested_root_, features_.has_accessed_and_dirty());
+        controls_ = controls_for(machine);
+        // Instructions that a guest executes itself where its CPUID shows them.
+        controls_.secondary |= secondary::enable_rdtscp | secondary::enable_invpcid;
+        controls_ = {.pin = features_.pin.adjusted(controls_.pin),
+                     .primary = features_.primary.adjusted(controls_.primary),
+                     .secondary = features_.secondary.adjusted(controls_.secondary),
+                     .exceptions = controls_.exceptions,
+                     .exit = features_.exit.adjusted(controls_.exit),
+                     .entry = features_.entry.adjusted(controls_.entry)};
+        xsave_ = not machine.hide_xsave and features_.xsave;
+        return status::ok;
+    }
+
+    template <typename Host>
+    void destroy(Host& host) {
+        if (map_ != nullptr)
+            host.free(map_, msr_permission_map_size);
+        map_ = nullptr;
+    }
+
+  private:
+    template <typename>
+    friend class vcpu;
+
+    std::byte* map_{};
+    hpa msr_permissions_{}, nested_root_{};
+    std::uint64_t ept_pointer_{};
+    std::uint32_t direct_msrs_{};
+    features features_{};
+    controls controls_{};
+    bool xsave_{};
+};
+
+} // namespace hv::backends::vmx

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/address.hpp>
+#include <hv/backends/vmx/address_space.hpp>
+#include <hv/backends/vmx/exit_code.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace hv::backends::vmx {
+
+/// The host's registers that VM exits load from the VMCS, and the limits that they forget.
+struct host_state {
+    std::uint64_t cr0{}, cr3{}, cr4{};
+    std::array<std::uint16_t, 7> selectors{}; ///< ES, CS, SS, DS, FS, GS, TR
+    std::uint64_t tr_base{}, gdtr_base{}, idtr_base{};
+    std::uint16_t gdtr_limit{}, idtr_limit{};
+};
+
+/// The instructions that tests cannot execute; they bring their own class with the same functions.
+struct world_switch {
+    /// Runs the guest of the current VMCS until its next exit. `gprs` are the guest's registers in encoding order; RSP
+    /// is in the VMCS. `host_rsp` is what HOST_RSP holds. To be called with interrupts off and code that keeps the red
+    /// zone clear. SDM Vol. 3C, "VMLAUNCH/VMRESUME—Launch/Resume Virtual Machine".
+    ///
+    /// The first entry after VMCLEAR tells the VMCS where exits go. All guest values leave the registers before
+    /// anything else runs.
+    [[gnu::noinline]] static auto enter(std::uint64_t* gprs, bool launched, std::uint64_t* host_rsp) -> entry_outcome {
+        std::uint32_t outcome{launched};
+        asm volatile("push %%rbp\n\t"
+                     "push %%rdi\n\t"
+                     "cmp %%rsp, (%%rdx)\n\t"
+                     "je 1f\n\t"
+                     "mov %%rsp, (%%rdx)\n\t"
+                     "mov %[host_rsp_field], %%ecx\n\t"
+                     "vmwrite %%rsp, %%rcx\n"
+                     "1:\n\t"
+                     "test %%eax, %%eax\n\t"
+                     "jnz 2f\n\t"
+                     "lea hv_vm_exit_entry_%=(%%rip), %%rdx\n\t"
+                     "mov %[host_rip_field], %%ecx\n\t"
+                     "vmwrite %%rdx, %%rcx\n\t"
+                     "xor %%ebx, %%ebx\n" // ZF again
+                     "2:\n\t"
+                     "mov 0x00(%%rdi), %%rax\n\t"
+                     "mov 0x08(%%rdi), %%rcx\n\t"
+                     "mov 0x10(%%rdi), %%rdx\n\t"
+                     "mov 0x18(%%rdi), %%rbx\n\t"
+                     "mov 0x28(%%rdi), %%rbp\n\t"
+                     "mov 0x30(%%rdi), %%rsi\n\t"
+                     "mov 0x40(%%rdi), %%r8\n\t"
+                     "mov 0x48(%%rdi), %%r9\n\t"
+                     "mov 0x50(%%rdi), %%r10\n\t"
+                     "mov 0x58(%%rdi), %%r11\n\t"
+                     "mov 0x60(%%rdi), %%r12\n\t"
+                     "mov 0x68(%%rdi), %%r13\n\t"
+                     "mov 0x70(%%rdi), %%r14\n\t"
+                     "mov 0x78(%%rdi), %%r15\n\t"
+                     "mov 0x38(%%rdi), %%rdi\n\t"
+                     "jnz 3f\n\t"
+                     "vmlaunch\n\t"
+                     "jmp 4f\n"
+                     "3:\n\t"
+                     "vmresume\n"
+                     "4:\n\t" // not entered: CF says VMfailInvalid, ZF VMfailValid
+                     "mov $1, %%eax\n\t"
+                     "jc 5f\n\t"
+                     "mov $2, %%eax\n"
+                     "5:\n\t"
+                     "pop %%rdi\n\t"
+                     "jmp 6f\n"
+                     "hv_vm_exit_entry_%=:\n\t"
+                     "push %%rdi\n\t"
+                     "mov 8(%%rsp), %%rdi\n\t"
+                     "mov %%rax, 0x00(%%rdi)\n\t"
+                     "mov %%rcx, 0x08(%%rdi)\n\t"
+                     "mov %%rdx, 0x10(%%rdi)\n\t"
+                     "mov %%rbx, 0x18(%%rdi)\n\t"
+                     "mov %%rbp, 0x28(%%rdi)\n\t"
+                     "mov %%rsi, 0x30(%%rdi)\n\t"
+                     "pop %%rcx\n\t"
+                     "mov %%rcx, 0x38(%%rdi)\n\t"
+                     "mov %%r8, 0x40(%%rdi)\n\t"
+                     "mov %%r9, 0x48(%%rdi)\n\t"
+                     "mov %%r10, 0x50(%%rdi)\n\t"
+                     "mov %%r11, 0x58(%%rdi)\n\t"
+                     "mov %%r12, 0x60(%%rdi)\n\t"
+                     "mov %%r13, 0x68(%%rdi)\n\t"
+                     "mov %%r14, 0x70(%%rdi)\n\t"
+                     "mov %%r15, 0x78(%%rdi)\n\t"
+                     "pop %%rdi\n\t"
+                     "xor %%eax, %%eax\n"
+                     "6:\n\t"
+                     "xor %%ecx, %%ecx\n\t"
+                     "xor %%edx, %%edx\n\t"
+                     "xor %%ebx, %%ebx\n\t"
+                     "xor %%esi, %%esi\n\t"
+                     "xor %%edi, %%edi\n\t"
+                     "xor %%r8d, %%r8d\n\t"
+                     "xor %%r9d, %%r9d\n\t"
+                     "xor %%r10d, %%r10d\n\t"
+                     "xor %%r11d, %%r11d\n\t"
+                     "xor %%r12d, %%r12d\n\t"
+                     "xor %%r13d, %%r13d\n\t"
+                     "xor %%r14d, %%r14d\n\t"
+                     "xor %%r15d, %%r15d\n\t"
+                     "pop %%rbp"
+                     : "+a"(outcome), "+d"(host_rsp), "+D"(gprs)
+                     : [host_rsp_field] "i"(0x6c14), [host_rip_field] "i"(0x6c16)
+                     : "rbx", "rcx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+        return static_cast<entry_outcome>(outcome);
+    }
+
+    // Each answers false where the instruction failed. SDM Vol. 3C, "VMX Instruction Reference".
+
+    [[nodiscard]] static auto vmxon(hpa region) -> bool {
+        bool done;
+        asm volatile("vmxon %1" : "=@cca"(done) : "m"(region.value) : "memory");
+        return done;
+    }
+    static void vmxoff() { asm volatile("vmxoff" : : : "memory", "cc"); }
+    [[nodiscard]] static auto vmclear(hpa vmcs) -> bool {
+        bool done;
+        asm volatile("vmclear %1" : "=@cca"(done) : "m"(vmcs.value) : "memory");
+        return done;
+    }
+    [[nodiscard]] static auto vmptrld(hpa vmcs) -> bool {
+        bool done;
+        asm volatile("vmptrld %1" : "=@cca"(done) : "m"(vmcs.value) : "memory");
+        return done;
+    }
+    /// Zero for a field that the processor does not have.
+    [[nodiscard]] static auto vmread(std::uint64_t encoding) -> std::uint64_t {
+        std::uint64_t value{0};
+        asm volatile("vmread %1, %0" : "+r"(value) : "r"(encoding) : "cc");
+        return value;
+    }
+    [[nodiscard]] static auto vmwrite(std::uint64_t encoding, std::uint64_t value) -> bool {
+        bool done;
+        asm volatile("vmwrite %2, %1" : "=@cca"(done) : "r"(encoding), "r"(value) : "memory");
+        return done;
+    }
+    static void invept(invept_type type, std::uint64_t pointer) {
+        std::array<std::uint64_t, 2> const descriptor{pointer, 0};
+        asm volatile("invept %0, %1" : : "m"(descriptor), "r"(static_cast<std::uint64_t>(type)) : "memory", "cc");
+    }
+    static void invvpid(invvpid_type type, std::uint16_t vpid) {
+        std::array<std::uint64_t, 2> const descriptor{vpid, 0};
+        asm volatile("invvpid %0, %1" : : "m"(descriptor), "r"(static_cast<std::uint64_t>(type)) : "memory", "cc");
+    }
+
+    /// Hands the NMI that caused an exit to the host's own handler, whose IRET lets the next one in.
+    static void forward_nmi() { asm volatile("int $2" : : : "memory"); }
+
+    [[nodiscard]] static auto read_host_state() -> host_state {
+        struct [[gnu::packed]] table_register {
+            std::uint16_t limit;
+            std::uint64_t base;
+        };
+        host_state s;
+        table_register gdtr, idtr;
+        asm volatile("mov %%cr0, %0\n\tmov %%cr3, %1\n\tmov %%cr4, %2" : "=&r"(s.cr0), "=&r"(s.cr3), "=&r"(s.cr4));
+        asm volatile("mov %%es, %0\n\tmov %%cs, %1\n\tmov %%ss, %2\n\tmov %%ds, %3\n\tmov %%fs, %4\n\tmov %%gs, %5\n\t"
+                     "str %6"
+                     : "=&r"(s.selectors[0]), "=&r"(s.selectors[1]), "=&r"(s.selectors[2]), "=&r"(s.selectors[3]),
+                       "=&r"(s.selectors[4]), "=&r"(s.selectors[5]), "=&r"(s.selectors[6]));
+        asm volatile("sgdt %0\n\tsidt %1" : "=m"(gdtr), "=m"(idtr));
+        s.gdtr_base = gdtr.base;
+        s.gdtr_limit = gdtr.limit;
+        s.idtr_base = idtr.base;
+        s.idtr_limit = idtr.limit;
+        // SDM Vol. 3A, "TSS Descriptor in 64-bit mode".
+        auto const* const task = reinterpret_cast<std::uint64_t const*>(gdtr.base + (s.selectors[6] & ~7u));
+        s.tr_base = (task[0] >> 16 & 0xff'ffff) | (task[0] >> 56 << 24) | task[1] << 32;
+        return s;
+    }
+    /// VM exits set both limits to FFFFh.
+    static void restore_descriptor_tables(host_state const& s) {
+        struct [[gnu::packed]] table_register {
+            std::uint16_t limit;
+            std::uint64_t base;
+        };
+        table_register const gdtr{s.gdtr_limit, s.gdtr_base}, idtr{s.idtr_limit, s.idtr_base};
+        asm volatile("lgdt %0\n\tlidt %1" : : "m"(gdtr), "m"(idtr) : "memory");
+    }
+    static void write_cr0(std::uint64_t value) { asm volatile("mov %0, %%cr0" : : "r"(value) : "memory"); }
+    static void write_cr4(std::uint64_t value) { asm volatile("mov %0, %%cr4" : : "r"(value) : "memory"); }
+    [[nodiscard]] static auto read_cr2() -> std::uint64_t {
+        std::uint64_t value;
+        asm volatile("mov %%cr2, %0" : "=r"(value));
+        return value;
+    }
+    static void write_cr2(std::uint64_t value) { asm volatile("mov %0, %%cr2" : : "r"(value)); }
+
+    /// Of an MSR that this processor is known to have.
+    [[nodiscard]] static auto read_msr(std::uint32_t index) -> std::uint64_t {
+        std::uint32_t low, high;
+        asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
+        return std::uint64_t{high} << 32 | low;
+    }
+
+    [[nodiscard]] static auto read_debug_registers() -> std::array<std::uint64_t, 4> {
+        std::array<std::uint64_t, 4> d;
+        asm volatile("mov %%dr0, %0\n\tmov %%dr1, %1\n\tmov %%dr2, %2\n\tmov %%dr3, %3"
+                     : "=&r"(d[0]), "=&r"(d[1]), "=&r"(d[2]), "=&r"(d[3]));
+        return d;
+    }
+    static void write_debug_registers(std::array<std::uint64_t, 4> const& d) {
+        asm volatile("mov %0, %%dr0\n\tmov %1, %%dr1\n\tmov %2, %%dr2\n\tmov %3, %%dr3"
+                     :
+                     : "r"(d[0]), "r"(d[1]), "r"(d[2]), "r"(d[3]));
+    }
+    [[nodiscard]] static auto read_debug_status() -> std::uint64_t {
+        std::uint64_t value;
+        asm volatile("mov %%dr6, %0" : "=r"(value));
+        return value;
+    }
+    static void write_debug_status(std::uint64_t value) { asm volatile("mov %0, %%dr6" : : "r"(value)); }
+    [[nodiscard]] static auto read_debug_control() -> std::uint64_t {
+        std::uint64_t value;
+        asm volatile("mov %%dr7, %0" : "=r"(value));
+        return value;
+    }
+    static void write_debug_control(std::uint64_t value) { asm volatile("mov %0, %%dr7" : : "r"(value)); }
+
+    [[nodiscard]] static auto read_xcr0() -> std::uint64_t {
+        std::uint32_t low, high;
+        asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+        return std::uint64_t{high} << 32 | low;
+    }
+    static void write_xcr0(std::uint64_t value) {
+        asm volatile("xsetbv"
+                     :
+                     : "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32)), "c"(0)
+                     : "memory");
+    }
+};
+
+} // namespace hv::backends::vmx
