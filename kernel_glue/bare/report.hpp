@@ -93,6 +93,17 @@ void print_processor(Host& host, processor_report const& report) {
     host.log(line.view());
 }
 
+/// What time is measured by, in one line. `clock` is the host's tsc_report.
+template <typename Host, typename Clock>
+void print_clock(Host& host, Clock const& clock) {
+    text_line<> line;
+    line.text("clock: TSC at ").decimal(host.tsc_frequency() / 1000).text(" kHz, ");
+    line.text(clock.by_pm_timer ? "checked against the PM timer" : "checked against the 8254");
+    auto const apart = clock.checked > 1'000'000 ? clock.checked - 1'000'000 : 1'000'000 - clock.checked;
+    line.text(": ").decimal(apart).text(" ppm apart");
+    host.log(line.view());
+}
+
 /// Why the machine stopped, in one line.
 template <typename Host>
 void print_stop(Host& host, stop_reason const& reason) {

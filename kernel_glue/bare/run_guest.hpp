@@ -22,7 +22,7 @@
 ///
 /// The first module is the guest's kernel, its string is `name command-line`; the others are its initial RAM disk or
 /// Multiboot modules, their strings `name text`. Words of the image's own command line: memory=MiB, flat (the kernel is
-/// real-mode code; flat=otherwise: unless it looks like something else), quiet, verbose.
+/// real-mode code; flat=otherwise: unless it looks like something else), quiet.
 namespace hv::bare {
 
 /// How an image ends; ./hv run passes it on.
@@ -115,8 +115,10 @@ auto run_guest(host& h, boot_information const& boot) -> int {
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
 
-    if (words.has("verbose"))
+    if (not words.has("quiet")) {
         print_processor(h, report);
+        print_clock(h, h.tsc_report());
+    }
     auto& cpu = machine.cpu(0);
     cpu.start(loaded.start);
     auto const started = h.now();
