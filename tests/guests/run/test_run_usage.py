@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Wrong arguments and files that are no guests: one clear line and status 2, before any guest runs."""
 import os
+import re
 import struct
 import unittest
 
@@ -43,7 +44,9 @@ class Tests(Case):
             ended = self.hv(command, "--help")
             self.assertEqual((ended.status, ended.err), (0, ""), ended)
             self.assertIn(f"usage: ./hv {command}", ended.out)
-        self.assertEqual(self.hv("machines").out.split(), ["log_cpuid", "minimal", "my_device", "pc"])
+        machines = self.hv("machines").out.split()
+        self.assertLessEqual({"log_cpuid", "minimal", "my_device", "pc"}, set(machines))
+        self.assertFalse([name for name in machines if re.search("payload|trace|unnamed", name)])
 
     def test_missing_files(self):
         guest = PAYLOADS / "exit_zero.elf"
