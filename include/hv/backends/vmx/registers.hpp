@@ -19,7 +19,7 @@ namespace hv::backends::vmx {
 /// MSRs that have no place in the VMCS: the guest's are in the processor from attach to detach.
 inline constexpr std::array switched_msrs{x86::msr::ia32_star,  x86::msr::ia32_lstar,          x86::msr::ia32_cstar,
                                           x86::msr::ia32_fmask, x86::msr::ia32_kernel_gs_base, x86::msr::ia32_tsc_aux};
-inline constexpr unsigned star_slot{0}, fmask_slot{3}, tsc_aux_slot{5};
+inline constexpr unsigned star_slot{0}, fmask_slot{3}, kernel_gs_base_slot{4}, tsc_aux_slot{5};
 
 /// The registers of a guest, in the VMCS and beside it. Getters answer what the guest sees. Setters keep the VMCS such
 /// that VM entry accepts it and flush the translations that a change of paging makes void.

@@ -31,7 +31,7 @@ class vm {
             destroy(host);
             return filled;
         }
-        direct_msrs_ = 0;
+        direct_msrs_ = 1u << kernel_gs_base_slot; // SWAPGS writes it
         for (unsigned i{0}; i < switched_msrs.size(); ++i)
             for (auto const index : machine.direct_msrs)
                 if (index == switched_msrs[i])

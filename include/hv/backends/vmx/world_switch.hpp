@@ -151,7 +151,7 @@ struct world_switch {
     }
 
     /// Hands the NMI that caused an exit to the host's own handler, whose IRET lets the next one in.
-    static void forward_nmi() { asm volatile("int $2" : : : "memory"); }
+    [[gnu::noinline]] static void forward_nmi() { asm volatile("int $2" : : : "memory"); }
 
     [[nodiscard]] static auto read_host_state() -> host_state {
         struct [[gnu::packed]] table_register {
