@@ -50,7 +50,7 @@ TEST_CASE("exceptions that are intercepted only to be seen are given back") {
 }
 
 TEST_CASE("an INT3 or INTO that is intercepted is given back behind the instruction") {
-    for (auto const [vector, opcode] :
+    for (auto const& [vector, opcode] :
          {std::pair{x86::exception::breakpoint, 0xccu}, std::pair{x86::exception::overflow, 0xceu}}) {
         whole_machine<> m;
         m.place_code({opcode});

@@ -18,7 +18,7 @@ struct with_8259 : whole_machine<Machine> {
 
     /// Sets up the 8259 pair: vectors 20h-2Fh, nothing masked.
     with_8259() {
-        for (auto const [port, value] : {std::pair{0x20, 0x11},
+        for (auto const& [port, value] : {std::pair{0x20, 0x11},
                                          {0x21, 0x20},
                                          {0x21, 0x04},
                                          {0x21, 0x01},
@@ -83,7 +83,7 @@ TEST_CASE("a machine without a local APIC takes the 8259's interrupts, and a win
     struct at_pc : default_machine {
         using backend = fake;
         using devices = device_set<pic_8259, pit_8254>;
-        using handlers = exit_chain<leave_at_pause>;
+        using handlers [[maybe_unused]] = exit_chain<leave_at_pause>;
     };
     with_8259<at_pc> m;
     m.interrupts(false);

@@ -141,7 +141,7 @@ TEST_CASE("a string of I/O from memory that is not mapped faults with the elemen
 }
 
 TEST_CASE("the exit port ends the machine with its code, and power-off and reset end it in order") {
-    for (auto const [port, value, kind] :
+    for (auto const& [port, value, kind] :
          {std::tuple{0xf4, 7, stop_kind::exit_code}, {0xcf9, 6, stop_kind::reset}, {0x64, 0xfe, stop_kind::reset}}) {
         whole_machine<> m;
         m.run({script::set{gpr::rax, static_cast<std::uint64_t>(value)},

@@ -62,7 +62,7 @@ auto observe(whole_machine<>& m) -> std::vector<std::uint64_t> {
 /// A machine in whose devices nothing is as after reset.
 void stir(whole_machine<>& m) {
     m.place_code({0x90});
-    for (auto const [port, value] : std::initializer_list<std::pair<int, int>>{
+    for (auto const& [port, value] : std::initializer_list<std::pair<int, int>>{
              {0x20, 0x11}, {0x21, 0x20},  {0x21, 0x04}, {0x21, 0x01},  {0xa0, 0x11},  {0xa1, 0x28}, {0xa1, 0x02},
              {0xa1, 0x01}, {0x21, 0xe2},  {0xa1, 0xfe}, {0x43, 0x34},  {0x40, 0x34},  {0x40, 0x12}, {0x61, 0x03},
              {0x43, 0xb6}, {0x42, 0x55},  {0x42, 0x01}, {0x70, 0x0b},  {0x71, 0x42},  {0x70, 0x50}, {0x71, 0x99},
@@ -70,7 +70,7 @@ void stir(whole_machine<>& m) {
         m.out(static_cast<std::uint16_t>(port), static_cast<std::uint64_t>(value));
     REQUIRE(m.wrmsr(x86::msr::ia32_apic_base, 0xfee00d00));
     m.apic().set_virtual_wire();
-    for (auto const [index, value] : std::initializer_list<std::pair<std::uint32_t, std::uint32_t>>{
+    for (auto const& [index, value] : std::initializer_list<std::pair<std::uint32_t, std::uint32_t>>{
              {0x80f, 0x1fe}, {0x832, 0x20031}, {0x83e, 0x3}, {0x838, 300'000}, {0x808, 0x10}, {0x837, 0x33}})
         REQUIRE(m.wrmsr(index, value));
     auto const pin = [&m](unsigned number, std::uint32_t entry) {

@@ -139,7 +139,7 @@ TEST_CASE("PIT, HPET and RTC arm the host's timer, and the first of all decides"
 
 TEST_CASE("a PIT interrupt comes through the 8259 at its time, not before") {
     timed m;
-    for (auto const [port, value] : {std::pair{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0xfe}})
+    for (auto const& [port, value] : {std::pair{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0xfe}})
         m.out(static_cast<std::uint16_t>(port), static_cast<std::uint64_t>(value));
     m.out(0x43, 0x30); // mode 0: one-shot
     m.out(0x40, 0x00);
