@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/status.hpp>
+#include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
 #include <hv/x86/registers.hpp>
 
@@ -127,6 +128,47 @@ struct default_cpuid_profile {
             cpuid_rule{.function = 0x80000008, .allow = {.eax = 0xffff}},
             // clang-format on
         };
+    }();
+};
+
+/// `Profile` for a guest with XSAVE: leaf Dh for the states in `Allowed`, which are x87, SSE and AVX, and what depends
+/// on them. SDM Vol. 2A, "CPUID—CPU Identification", leaf 0DH; the sizes in its subleaf 0 move: see hv::read_cpuid.
+template <typename Profile, std::uint64_t Allowed>
+struct xsave_cpuid_profile {
+    static constexpr auto rules = [] {
+        using namespace x86::cpuid_bits;
+        constexpr std::uint32_t all{0xffffffff};
+        constexpr bool avx{(Allowed & x86::xcr0::avx) != 0};
+        constexpr std::uint32_t features{leaf1_ecx::xsave |
+                                         (avx ? leaf1_ecx::avx | leaf1_ecx::fma | leaf1_ecx::f16c : 0)};
+        constexpr std::uint32_t structured{avx ? leaf7_ebx::avx2 | leaf7_ebx::bmi1 | leaf7_ebx::bmi2 : 0};
+        constexpr std::array states{
+            cpuid_rule{.function = 0xd, .index = 0, .match_index = true, .allow = {.eax = Allowed & all}},
+            cpuid_rule{.function = 0xd, .index = 1, .match_index = true, .allow = {.eax = xsaveopt}},
+            cpuid_rule{.function = 0xd,
+                       .index = 2,
+                       .match_index = true,
+                       .allow = avx ? x86::cpuid_result{.eax = all, .ebx = all} : x86::cpuid_result{}}};
+        std::array<cpuid_rule, Profile::rules.size() + states.size()> made{};
+        std::size_t count{0};
+        bool placed{false};
+        auto const place_states = [&] {
+            for (auto const& rule : states)
+                made[count++] = rule;
+            placed = true;
+        };
+        for (auto rule : Profile::rules) {
+            if (not placed and rule.function > 0xd)
+                place_states();
+            if (rule.function == 1)
+                rule.allow.ecx |= features;
+            else if (rule.function == 7 and rule.index == 0)
+                rule.allow.ebx |= structured;
+            made[count++] = rule;
+        }
+        if (not placed)
+            place_states();
+        return made;
     }();
 };
 

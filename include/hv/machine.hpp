@@ -9,6 +9,7 @@
 #include <hv/msr.hpp>
 #include <hv/policy.hpp>
 #include <hv/trace.hpp>
+#include <hv/x86/control_registers.hpp>
 
 #include <array>
 #include <concepts>
@@ -51,9 +52,12 @@ struct default_machine {
     static constexpr tsc_policy tsc{tsc_policy::offset};
     /// When nested page tables are filled: when memory is given to the machine, or when the guest first touches it.
     static constexpr fill memory_fill{fill::eager};
-    /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. The only safe value where the processor does not intercept
-    /// XSETBV.
+    /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. False: guests have the states of `xcr0_allowed`, and the XSAVE
+    /// part of CPUID follows from that.
     static constexpr bool hide_xsave{true};
+    /// What guests may turn on in XCR0 where XSAVE is not hidden: x87 (1), SSE (2), AVX (4). A guest that gets at
+    /// another state, because the processor does not intercept XSETBV, is stopped.
+    static constexpr std::uint64_t xcr0_allowed{7};
     /// PAUSE exits.
     static constexpr bool intercept_pause{false};
     /// Exceptions that exit and are given back, a bit each: #DB and #AC can loop inside the processor without end
@@ -86,6 +90,14 @@ consteval auto is_sorted_profile() -> bool {
     return true;
 }
 
+template <typename Profile>
+consteval auto names_leaf(std::uint32_t function) -> bool {
+    for (auto const& rule : Profile::rules)
+        if (rule.function == function)
+            return true;
+    return false;
+}
+
 /// Each check is a sentence. They stand in one class so that a machine fails before anything else is instantiated.
 template <typename Machine>
 struct machine_checks {
@@ -97,8 +109,11 @@ struct machine_checks {
                   "save_restore is on, but a device of this machine has no saved form (hv::saveable)");
     static_assert(Machine::devices::of_processor::size <= 1,
                   "a machine has at most one device of processor scope, the local APIC");
-    static_assert(Machine::hide_xsave,
-                  "XSAVE for guests needs an XSETBV intercept that works; this version always hides it");
+    static_assert((Machine::xcr0_allowed & x86::xcr0::x87) != 0, "xcr0_allowed lacks x87, which no XCR0 is without");
+    static_assert((Machine::xcr0_allowed & x86::xcr0::avx) == 0 or (Machine::xcr0_allowed & x86::xcr0::sse) != 0,
+                  "xcr0_allowed has AVX without SSE, which no XCR0 takes");
+    static_assert((Machine::xcr0_allowed & ~(x86::xcr0::x87 | x86::xcr0::sse | x86::xcr0::avx)) == 0,
+                  "xcr0_allowed names a state that guests cannot have: there are x87, SSE and AVX");
     static_assert(Machine::tsc != tsc_policy::scaled,
                   "tsc_policy::scaled needs processor support that no backend here has yet");
     static_assert(not any_drives_a_line(typename Machine::devices::all{}) or Machine::devices::template has<pic_8259> or
@@ -110,6 +125,8 @@ struct machine_checks {
                   "several vCPUs need a lapic in the device_set: nothing else can start the second");
     static_assert(is_sorted_profile<typename Machine::cpuid>(),
                   "a CPUID profile is not sorted by function and index, or names a leaf twice");
+    static_assert(Machine::hide_xsave or not names_leaf<typename Machine::cpuid>(0xd),
+                  "a CPUID profile names leaf Dh, which follows from hide_xsave and xcr0_allowed");
     static constexpr bool ok{true};
 };
 

@@ -80,8 +80,26 @@ namespace hv {
            (structured != nullptr and (structured->values.ecx & x86::cpuid_bits::leaf7_ecx::rdpid) != 0);
 }
 
-/// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE. A profile may
-/// pass all that the host says; that state is the guest's own nevertheless.
+/// The states that a guest with these leaves may turn on in XCR0; 0 without XSAVE.
+[[nodiscard]] constexpr auto supported_xcr0(cpuid_table const& leaves) -> std::uint64_t {
+    auto const* const leaf = leaves.find(0xd, 0);
+    return leaf == nullptr ? 0 : std::uint64_t{leaf->values.edx} << 32 | leaf->values.eax;
+}
+
+/// How many bytes XSAVE writes for these states: legacy region, header, and the last state in the standard format. SDM
+/// Vol. 1, "Standard Format of XSAVE Area".
+[[nodiscard]] constexpr auto xsave_area_size(cpuid_table const& leaves, std::uint64_t states) -> std::uint32_t {
+    std::uint32_t size{512 + 64};
+    for (std::uint32_t i{2}; i != 64; ++i)
+        if ((states >> i & 1) != 0)
+            if (auto const* const leaf = leaves.find(0xd, i))
+                if (auto const end = leaf->values.ebx + leaf->values.eax; end > size)
+                    size = end;
+    return size;
+}
+
+/// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE;
+/// leaf Dh tells sizes by XCR0. A profile may pass all that the host says; that state is the guest's own nevertheless.
 template <typename Vcpu>
 [[nodiscard]] auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index) -> x86::cpuid_result {
     auto const* leaf = cpu.cpuid().find(function, index);
@@ -102,6 +120,9 @@ template <typename Vcpu>
         }
     } else if (function == 7) {
         values.ecx &= ~x86::cpuid_bits::leaf7_ecx::ospke; // CR4.PKE is never set
+    } else if (function == 0xd and index == 0) {
+        values.ebx = xsave_area_size(cpu.cpuid(), cpu.hardware().xcr0());
+        values.ecx = xsave_area_size(cpu.cpuid(), supported_xcr0(cpu.cpuid()));
     }
     return values;
 }
@@ -173,6 +194,15 @@ template <typename Vcpu>
     default:
         return 0;
     }
+}
+
+/// XSETBV. `index` other than 0 names no register.
+template <typename Vcpu>
+[[nodiscard]] auto write_extended_control_register(Vcpu& cpu, std::uint32_t index, std::uint64_t value) -> bool {
+    if (index != 0 or not x86::may_write_xcr0(value, supported_xcr0(cpu.cpuid())))
+        return false;
+    cpu.hardware().set_xcr0(value);
+    return true;
 }
 
 /// Devices first, then what the processor itself holds, then the machine's table of modelled registers. False: #GP.

@@ -18,6 +18,7 @@
 #include <hv/stop.hpp>
 #include <hv/trace.hpp>
 #include <hv/vcpu_reset.hpp>
+#include <hv/x86/control_registers.hpp>
 
 #include <cstdint>
 
@@ -153,7 +154,9 @@ class vcpu {
     [[nodiscard]] auto handlers() -> typename Machine::handlers& { return handlers_; }
     [[nodiscard]] auto trace() -> typename Machine::trace& { return trace_; }
     /// Bits of CR4 and EFER that this guest's CPUID leaves allow.
-    [[nodiscard]] auto supported_cr4() const -> std::uint64_t { return hv::supported_cr4(cpuid_); }
+    [[nodiscard]] auto supported_cr4() const -> std::uint64_t {
+        return hv::supported_cr4(cpuid_) & ~(Machine::hide_xsave ? x86::cr4::osxsave : 0);
+    }
     [[nodiscard]] auto supported_efer() const -> std::uint64_t { return hv::supported_efer(cpuid_); }
     [[nodiscard]] auto tsc_aux() const -> std::uint32_t {
         return static_cast<std::uint32_t>(hardware_.msr(x86::msr::ia32_tsc_aux).value);

@@ -26,6 +26,7 @@ void reset_registers(Hardware& hardware) {
     hardware.set_cr2(0);
     hardware.set_cr3(0);
     hardware.set_cr4(0);
+    hardware.set_xcr0(x86::xcr0::x87);
     hardware.set_rip(0xfff0);
     hardware.set_rflags(x86::rflags::fixed_one);
     for (unsigned i{0}; i != 4; ++i)

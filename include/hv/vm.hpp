@@ -13,6 +13,7 @@
 #include <hv/stop.hpp>
 #include <hv/time.hpp>
 #include <hv/vcpu.hpp>
+#include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <array>
@@ -258,10 +259,14 @@ class vm {
                                    .direct_msrs = Machine::direct_msrs,
                                    .trap_tsc = Machine::tsc == tsc_policy::trapped,
                                    .intercept_pause = Machine::intercept_pause,
-                                   .hide_xsave = Machine::hide_xsave};
+                                   .hide_xsave = Machine::hide_xsave,
+                                   .xcr0_allowed = Machine::xcr0_allowed};
         if (auto const made = hardware_.create(*host_, controls); made != status::ok)
             return made;
         cpuid_ = make_cpuid_table<typename Machine::cpuid>(*host_);
+        if constexpr (not Machine::hide_xsave)
+            if ((host_->cpuid(1, 0).ecx & x86::cpuid_bits::leaf1_ecx::osxsave) != 0) // else the host keeps no states
+                cpuid_ = make_cpuid_table<xsave_cpuid_profile<typename Machine::cpuid, Machine::xcr0_allowed>>(*host_);
         machine_context context{*this};
         devices_.reset(context);
         for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)

@@ -28,11 +28,17 @@ class vmm {
 
     explicit vmm(Host& h) : host_{h} {}
 
-    /// What the processor has and lacks. Changes nothing.
+    /// What the processor has and lacks. Changes nothing. After `enable` it also tells what had to be tried.
     [[nodiscard]] auto examine() -> processor_report { return processor_.examine(host_); }
 
     /// Turns virtualisation on, on this processor. no_device if it cannot run this machine: see examine.
-    auto enable() -> status { return processor_.enable(host_); }
+    auto enable() -> status {
+        auto const done = processor_.enable(host_);
+        if constexpr (requires { backend::try_out(host_, processor_); })
+            if (done == status::ok)
+                backend::try_out(host_, processor_);
+        return done;
+    }
     void disable() { processor_.disable(host_); }
 
     /// Makes an empty virtual machine in place.

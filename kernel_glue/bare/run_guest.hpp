@@ -116,7 +116,7 @@ auto run_guest(host& h, boot_information const& boot) -> int {
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
 
     if (not words.has("quiet")) {
-        print_processor(h, report);
+        print_processor(h, monitor.examine());
         print_clock(h, h.tsc_report());
     }
     auto& cpu = machine.cpu(0);

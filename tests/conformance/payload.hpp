@@ -8,7 +8,8 @@
 ///
 /// Each payload begins with `// expect: N`, the exit status of the run (0 and 1 from the exit port or power-off, 3 if
 /// the hypervisor had to stop the guest, 124 if only the runner's time limit can), and `// judges: sentence`. Further
-/// lines: `// processors: N`; `// reference: no, reason` if another implementation (QEMU) answers differently by right.
+/// lines: `// processors: N`; `// machine: NAME` if it needs another than the pc; `// says: text` that the run must
+/// print; `// reference: no, reason` if another implementation (QEMU) answers differently by right.
 namespace payload {
 
 /// The payload's own part.

@@ -25,7 +25,8 @@ struct vm_controls {
         direct_msrs{}; ///< read and written by the guest without an exit; the backend switches them
     bool trap_tsc{};   ///< RDTSC, RDTSCP and IA32_TSC exit
     bool intercept_pause{};
-    bool hide_xsave{}; ///< CR4.OSXSAVE is refused and XCR0 stays the host's
+    bool hide_xsave{};             ///< CR4.OSXSAVE is refused and XCR0 stays the host's
+    std::uint64_t xcr0_allowed{7}; ///< else: a guest that comes out of a world switch with another state is stopped
 };
 
 /// What the processor can do, found at start-up and printed. The text names what it lacks when it does not suffice.
@@ -61,6 +62,8 @@ concept vcpu_registers =
         { v.set_cr4(value) } -> std::same_as<void>;
         { c.efer() } -> std::same_as<std::uint64_t>;
         { v.set_efer(value) } -> std::same_as<void>;
+        { c.xcr0() } -> std::same_as<std::uint64_t>;
+        { v.set_xcr0(value) } -> std::same_as<void>; // in force while the guest runs, unless XSAVE is hidden
         { c.debug_register(number) } -> std::same_as<std::uint64_t>; // 0-3, 6, 7
         { v.set_debug_register(number, value) } -> std::same_as<void>;
         { c.segment(name) } -> std::same_as<x86::segment>;

@@ -3,6 +3,7 @@
 
 #include <hv/backends/backend.hpp>
 #include <hv/backends/svm/decode.hpp>
+#include <hv/backends/svm/probe.hpp>
 #include <hv/backends/svm/processor.hpp>
 #include <hv/backends/svm/vcpu.hpp>
 #include <hv/backends/svm/vm.hpp>
@@ -15,9 +16,9 @@ namespace hv {
 /// AMD's virtualisation, over any means of executing VMRUN: the instruction, or a model of it in tests.
 ///
 /// What a guest may change and VMRUN, VMLOAD and VMSAVE do not exchange: DR0-3 and TSC_AUX move at attach and detach,
-/// XCR0 at each entry (unless XSAVE is hidden), PKRU and the user half of CET stay out of reach because CR4.PKE and
-/// CR4.CET do. XSS, SPEC_CTRL, DEBUGCTL and every other MSR stay the host's: writes exit, and no machine can ask for
-/// them as direct MSRs.
+/// XCR0 at each entry and XSS if the host has one (unless XSAVE is hidden), PKRU and the user half of CET stay out of
+/// reach because CR4.PKE and CR4.CET do. SPEC_CTRL, DEBUGCTL and every other MSR stay the host's: writes exit, and no
+/// machine can ask for them as direct MSRs.
 template <typename WorldSwitch>
 struct basic_svm {
     static constexpr char const* name{"svm"};
@@ -29,7 +30,16 @@ struct basic_svm {
     template <typename Host, typename Handler>
     [[nodiscard]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler) -> verdict {
         cpu.run(host, on);
+        if (cpu.holds_hidden_states()) [[unlikely]]
+            return handler.on(exits::isolation_broken{.reason = "XCR0 holds a state that the machine hides"});
         return backends::svm::decode(host, cpu, handler);
+    }
+
+    /// Finds out what CPUID does not tell: whether XSETBV exits. Once after `processor.enable`, on that processor.
+    template <typename Host>
+    static void try_out(Host& host, processor& on) {
+        if (on.has().xsave)
+            on.note_xsetbv_exits(backends::svm::xsetbv_exits<basic_svm>(host, on));
     }
 };
 

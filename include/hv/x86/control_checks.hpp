@@ -75,4 +75,11 @@ struct control_state {
     return (value & ~efer::lma) | (now.efer & efer::lma);
 }
 
+/// XCR0 as XSETBV takes it; `supported` are the states that the guest's CPUID leaf Dh has. SDM Vol. 2D, "XSETBV—Set
+/// Extended Control Register".
+[[nodiscard]] constexpr auto may_write_xcr0(std::uint64_t value, std::uint64_t supported) -> bool {
+    bool const complete{(value & xcr0::avx) == 0 or (value & xcr0::sse) != 0};
+    return (value & ~supported) == 0 and (value & xcr0::x87) != 0 and complete;
+}
+
 } // namespace hv::x86

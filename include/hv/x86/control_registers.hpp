@@ -50,6 +50,13 @@ inline constexpr std::uint64_t pke{1u << 22};
 inline constexpr std::uint64_t cet{1u << 23};
 } // namespace cr4
 
+/// SDM Vol. 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features".
+namespace xcr0 {
+inline constexpr std::uint64_t x87{1u << 0};
+inline constexpr std::uint64_t sse{1u << 1};
+inline constexpr std::uint64_t avx{1u << 2};
+} // namespace xcr0
+
 namespace efer {
 inline constexpr std::uint64_t sce{1u << 0};
 inline constexpr std::uint64_t lme{1u << 8};

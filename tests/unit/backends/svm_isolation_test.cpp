@@ -202,6 +202,138 @@ TEST_CASE("a machine that hides XSAVE never touches XCR0") {
     });
 }
 
+namespace {
+/// What exit a guest was left with, and the host's XCR0 then.
+struct xcr0_recorder {
+    std::string seen{};
+    std::uint64_t host_xcr0{};
+    auto on(exits::isolation_broken const&) -> verdict {
+        seen = "isolation_broken";
+        host_xcr0 = modelled_world_switch::read_xcr0();
+        return verdict::leave;
+    }
+    auto on(auto const& exit) -> verdict {
+        seen = exit.name;
+        return verdict::leave;
+    }
+};
+} // namespace
+
+TEST_CASE("a guest that holds a state its machine hides is stopped, with the host's XCR0 back") {
+    svm_seat seat{vm_controls{.xcr0_allowed = 3}};
+    auto& processor = seat.model.processors[0];
+    processor.xcr0 = 0x2e7;
+    seat.cpu.detach(seat.host, seat.processors[0]);
+    seat.cpu.attach(seat.host, seat.processors[0]);
+    seat.cpu.set_cr4(x86::cr4::osxsave);
+    for (std::uint64_t const value : {1u, 3u, 5u, 7u, 0x203u, 0xe7u, 3u}) {
+        seat.model.next = [&](svm_model::guest& g) {
+            g.processor.xcr0 = value;
+            g.exit(0x78);
+        };
+        xcr0_recorder handler;
+        CHECK(seat.enter(handler) == verdict::leave);
+        CHECK(handler.seen == (value <= 3 ? "hlt" : "isolation_broken"));
+        CHECK(processor.xcr0 == 0x2e7);
+        if (value > 3)
+            CHECK(handler.host_xcr0 == 0x2e7);
+        CHECK(seat.cpu.xcr0() == value);
+    }
+}
+
+TEST_CASE("a state that the host itself does not keep is no guest's") {
+    svm_seat seat; // allows x87, SSE and AVX
+    seat.cpu.detach(seat.host, seat.processors[0]);
+    seat.model.processors[0].xcr0 = 3;
+    seat.cpu.attach(seat.host, seat.processors[0]);
+    seat.cpu.set_cr4(x86::cr4::osxsave);
+    seat.cpu.set_xcr0(7);
+    seat.will_exit(exits::hlt{});
+    CHECK_FALSE(seat.cpu.holds_hidden_states());
+    leave_always handler;
+    CHECK(seat.enter(handler) == verdict::leave);
+    CHECK(seat.cpu.holds_hidden_states());
+    CHECK(seat.model.processors[0].xcr0 == 3);
+}
+
+TEST_CASE("XSAVES and XRSTORS of a guest find no supervisor state") {
+    svm_seat seat;
+    seat.host.set_cpuid(0, 0, {.eax = 0xd});
+    seat.host.set_cpuid(0xd, 1, {.eax = 0xf});
+    seat.host.set_msr(x86::msr::ia32_xss, 0x800);
+    seat.prepare_msrs();
+    modelled_svm::processor processor;
+    REQUIRE(processor.enable(seat.host) == status::ok);
+    seat.cpu.detach(seat.host, seat.processors[0]);
+    seat.cpu.attach(seat.host, processor);
+    leave_always handler;
+    for (int i{0}; i != 3; ++i) {
+        std::uint64_t inside{~std::uint64_t{0}};
+        seat.model.next = [&](svm_model::guest& g) {
+            inside = seat.host.read_msr(x86::msr::ia32_xss).value;
+            g.exit(0x78);
+        };
+        CHECK(modelled_svm::enter(seat.host, processor, seat.cpu, handler) == verdict::leave);
+        CHECK(inside == 0);
+        CHECK(seat.host.read_msr(x86::msr::ia32_xss).value == 0x800);
+    }
+    seat.cpu.detach(seat.host, processor);
+    processor.disable(seat.host);
+    seat.cpu.attach(seat.host, seat.processors[0]);
+}
+
+TEST_CASE("whether XSETBV exits is found by trying, and the trial leaves nothing behind") {
+    svm_seat seat;
+    auto& processor = seat.processors[0];
+    auto& hardware = seat.model.processors[0];
+    seat.cpu.detach(seat.host, processor);
+    hardware.xcr0 = 7;
+    CHECK_FALSE(processor.examine(seat.host).xsetbv_intercepted);
+    std::uint64_t inside{}, cr4{}, efer{};
+    auto const answer = [&](std::uint64_t code) {
+        seat.model.next = [&, code](svm_model::guest& g) {
+            inside = g.processor.xcr0;
+            cr4 = g.state.save.cr4;
+            efer = g.state.save.efer;
+            auto const where = g.reach(gpa{at<std::uint64_t>(g.state, 0x418) + g.state.save.rip}, access::execute);
+            REQUIRE(where);
+            auto const* const bytes = static_cast<unsigned char const*>(seat.host.pointer(*where));
+            CHECK(std::string{bytes, bytes + 7} == std::string{"\x0f\x01\xd0\x0f\x01\xd1\xf4"});
+            g.exit(code);
+        };
+        modelled_svm::try_out(seat.host, processor);
+        CHECK(hardware.xcr0 == 7);
+        return processor.examine(seat.host).xsetbv_intercepted;
+    };
+    CHECK(answer(0x8d));
+    CHECK(inside == 1);
+    CHECK(cr4 == x86::cr4::osxsave);
+    CHECK((efer & x86::efer::lme) == 0);
+    CHECK_FALSE(answer(0x78));
+    CHECK_FALSE(answer(0x7f));
+    int interrupts{};
+    svm_model::program again = [&](svm_model::guest& g) {
+        if (++interrupts < 5)
+            seat.model.next = again;
+        g.exit(interrupts < 5 ? 0x60 : 0x8d);
+    };
+    seat.model.next = again;
+    modelled_svm::try_out(seat.host, processor);
+    CHECK(interrupts == 5);
+    CHECK(processor.examine(seat.host).xsetbv_intercepted);
+
+    seat.host.set_cpuid(1, 0, {.ecx = 1u << 26}); // no OSXSAVE
+    seat.prepare_msrs();
+    modelled_svm::processor without;
+    REQUIRE(without.enable(seat.host) == status::ok);
+    auto const entries = seat.model.entries;
+    modelled_svm::try_out(seat.host, without);
+    CHECK(seat.model.entries == entries);
+    CHECK_FALSE(without.examine(seat.host).xsetbv_intercepted);
+    without.disable(seat.host);
+    seat.cpu.attach(seat.host, processor);
+}
+
 TEST_CASE("XSA-278: CR4 bits whose state is not switched do not reach the processor") {
     svm_seat seat;
     seat.cpu.set_cr4(x86::cr4::vmxe | x86::cr4::smxe | x86::cr4::pke | x86::cr4::cet | x86::cr4::pae);

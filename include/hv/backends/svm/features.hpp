@@ -4,6 +4,7 @@
 #include <hv/backends/backend.hpp>
 #include <hv/status.hpp>
 #include <hv/x86/control_registers.hpp>
+#include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>
@@ -22,6 +23,7 @@ struct features {
     bool decode_assist{};
     bool smi_intercept{true}; ///< HWCR.SMMLOCK is clear
     bool xsave{};             ///< the host has CR4.OSXSAVE on
+    bool xsaves{};            ///< and there is IA32_XSS
     bool tsc_aux{};           ///< RDTSCP
     std::uint32_t address_spaces{};
 
@@ -67,6 +69,8 @@ template <typename Host>
     f.flush_by_asid = (capabilities.edx >> 6 & 1) != 0;
     f.decode_assist = (capabilities.edx >> 7 & 1) != 0;
     f.xsave = (host.cpuid(1, 0).ecx >> 27 & 1) != 0;
+    if (f.xsave and host.cpuid(0, 0).eax >= 0xd)
+        f.xsaves = (host.cpuid(0xd, 1).eax & x86::cpuid_bits::xsaves) != 0;
     f.tsc_aux = (extended.edx >> 27 & 1) != 0;
 
     auto const efer = host.read_msr(x86::msr::ia32_efer);

@@ -16,7 +16,9 @@ class processor {
   public:
     template <typename Host>
     [[nodiscard]] auto examine(Host& host) -> processor_report {
-        return read_features(host).report();
+        auto report = read_features(host).report();
+        report.xsetbv_intercepted = xsetbv_exits_;
+        return report;
     }
 
     /// Turns SVM on for the current processor. no_device if it does not suffice, busy if somebody else uses SVM,
@@ -61,6 +63,8 @@ class processor {
     }
 
     [[nodiscard]] auto has() const -> features const& { return features_; }
+    /// What a trial found; see probe.hpp.
+    void note_xsetbv_exits(bool exits) { xsetbv_exits_ = exits; }
 
   private:
     template <typename WorldSwitch>
@@ -69,7 +73,7 @@ class processor {
     /// What a vCPU displaces between attach and detach.
     struct displaced {
         std::array<std::uint64_t, 4> debug_addresses{};
-        std::uint64_t debug_status{}, debug_control{}, tsc_aux{}, xcr0{};
+        std::uint64_t debug_status{}, debug_control{}, tsc_aux{}, xcr0{}, xss{};
     };
 
     features features_{};
@@ -78,6 +82,7 @@ class processor {
     void* pages_{};         ///< host save area of VMRUN, then the host's VMCB for VMSAVE and VMLOAD
     hpa host_state_{};
     displaced displaced_{};
+    bool xsetbv_exits_{};
 };
 
 } // namespace hv::backends::svm

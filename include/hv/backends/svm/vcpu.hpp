@@ -28,6 +28,7 @@ class vcpu : public events {
             return status::out_of_memory;
         physical_ = host.physical(vmcb_);
         xsave_ = machine.xsave_;
+        xcr0_allowed_ = machine.xcr0_allowed_;
         auto& control = vmcb_->control;
         vmcb_->write(control.intercept_cr, machine.intercepts_.cr);
         vmcb_->write(control.intercept_dr, machine.intercepts_.dr);
@@ -68,6 +69,10 @@ class vcpu : public events {
         }
         if (xsave_)
             out.xcr0 = WorldSwitch::read_xcr0();
+        out.xss = 0;
+        if (xsave_ and on.features_.xsaves)
+            if (auto const xss = host.read_msr(x86::msr::ia32_xss))
+                out.xss = xss.value;
         WorldSwitch::save_host(on.host_state_);
         attached_ = true;
     }
@@ -119,6 +124,9 @@ class vcpu : public events {
             step_out_of_shadow(host, on);
     }
 
+    /// The guest left the last world switch with a state in XCR0 that its machine does not allow or the host not keep.
+    [[nodiscard]] auto holds_hidden_states() const -> bool { return hidden_states_; }
+
     [[nodiscard]] auto block() const -> vmcb const& { return *vmcb_; }
     [[nodiscard]] auto has_decode_assist() const -> bool { return decode_assist_; }
 
@@ -143,15 +151,20 @@ class vcpu : public events {
             static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, tsc_aux_));
             tsc_aux_stale_ = false;
         }
-        auto const host_xcr0 = on.displaced_.xcr0;
+        auto const host_xcr0 = on.displaced_.xcr0, host_xss = on.displaced_.xss;
         if (xsave_ and xcr0_ != host_xcr0)
             WorldSwitch::write_xcr0(xcr0_);
+        if (host_xss != 0) [[unlikely]] // XSAVES and XRSTORS have no intercept
+            static_cast<void>(host.write_msr(x86::msr::ia32_xss, 0));
         WorldSwitch::enter(gprs_.data(), physical_, on.host_state_);
         if (xsave_) { // read back: QEMU does not intercept XSETBV
             xcr0_ = WorldSwitch::read_xcr0();
             if (xcr0_ != host_xcr0)
                 WorldSwitch::write_xcr0(host_xcr0);
+            hidden_states_ = (xcr0_ & ~(xcr0_allowed_ & host_xcr0)) != 0;
         }
+        if (host_xss != 0) [[unlikely]]
+            static_cast<void>(host.write_msr(x86::msr::ia32_xss, host_xss));
         auto& control = vmcb_->control;
         control.tlb_control = static_cast<std::uint32_t>(tlb_control::nothing);
         control.clean_bits = on.features_.clean_bits ? all_clean : 0;
@@ -274,7 +287,9 @@ class vcpu : public events {
     processor const* last_processor_{};
     std::uint64_t last_epoch_{};
     std::uint64_t generation_{};
+    std::uint64_t xcr0_allowed_{};
     std::uint8_t instruction_length_{};
+    bool hidden_states_{};
     bool attached_{};
     bool decode_assist_{};
 };

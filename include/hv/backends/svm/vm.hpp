@@ -38,6 +38,7 @@ class vm {
         auto const f = read_features(host);
         intercepts_ = intercepts_for(controls, f.smi_intercept);
         xsave_ = not controls.hide_xsave and f.xsave;
+        xcr0_allowed_ = controls.xcr0_allowed;
         return status::ok;
     }
 
@@ -57,6 +58,7 @@ class vm {
     std::byte* maps_{};
     hpa io_permissions_{}, msr_permissions_{}, nested_root_{};
     intercepts intercepts_{};
+    std::uint64_t xcr0_allowed_{};
     bool xsave_{};
 };
 

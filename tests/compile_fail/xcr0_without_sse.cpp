@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// EXPECT: xcr0_allowed has AVX without SSE
+#include "machine_under_test.hpp"
+
+struct machine : sound_machine {
+    static constexpr bool hide_xsave{false};
+    static constexpr std::uint64_t xcr0_allowed{5};
+};
+void f() {
+    use<machine>();
+}
