@@ -127,7 +127,8 @@ TEST_CASE("a machine without halt detection sleeps on with interrupts off until 
 
 TEST_CASE("HLT goes back to sleep when it was woken for nothing, and console input wakes it") {
     halting m;
-    for (auto const& [port, value] : {std::pair{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x3f9, 1}, {0x3fc, 8}})
+    for (auto const& [port, value] :
+         {std::pair{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x3f9, 1}, {0x3fc, 8}})
         m.out(static_cast<std::uint16_t>(port), static_cast<std::uint64_t>(value));
     m.interrupts(true);
     m.host.while_idle = [&m] {

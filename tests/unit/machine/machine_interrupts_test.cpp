@@ -19,15 +19,15 @@ struct with_8259 : whole_machine<Machine> {
     /// Sets up the 8259 pair: vectors 20h-2Fh, nothing masked.
     with_8259() {
         for (auto const& [port, value] : {std::pair{0x20, 0x11},
-                                         {0x21, 0x20},
-                                         {0x21, 0x04},
-                                         {0x21, 0x01},
-                                         {0xa0, 0x11},
-                                         {0xa1, 0x28},
-                                         {0xa1, 0x02},
-                                         {0xa1, 0x01},
-                                         {0x21, 0x00},
-                                         {0xa1, 0x00}})
+                                          {0x21, 0x20},
+                                          {0x21, 0x04},
+                                          {0x21, 0x01},
+                                          {0xa0, 0x11},
+                                          {0xa1, 0x28},
+                                          {0xa1, 0x02},
+                                          {0xa1, 0x01},
+                                          {0x21, 0x00},
+                                          {0xa1, 0x00}})
             this->out(static_cast<std::uint16_t>(port), static_cast<std::uint64_t>(value));
         this->interrupts(true);
     }
@@ -68,6 +68,14 @@ TEST_CASE("the 8259 reaches the processor through LINT0 in virtual wire mode, an
     m.lower(5);
     m.raise(10);
     CHECK(m.looks_after_iret() == events{external(0x2a)});
+}
+
+TEST_CASE("a guest that a loader starts finds the 8259 connected, as firmware would leave it") {
+    with_8259 m;
+    m.raise(5);
+    m.cpu().start(guest::protected_mode_start(code_at, 0));
+    m.interrupts(true);
+    CHECK(m.looks() == events{external(0x25)});
 }
 
 TEST_CASE("the 8259 reaches the processor while the APIC is off") {
@@ -206,6 +214,55 @@ TEST_CASE("a lowest-priority message to a software-disabled APIC is lost, not ke
     CHECK(m.looks().empty());
     m.machine->deliver({.destination = 0, .vector = 0x61, .mode = delivery_mode::lowest_priority}, nullptr);
     CHECK(m.looks() == events{external(0x61)});
+}
+
+namespace {
+struct four_way_pc : fake_pc {
+    static constexpr unsigned max_vcpus{4};
+};
+} // namespace
+
+TEST_CASE("a message finds the processors it names, and a lowest-priority one the idlest that takes part") {
+    whole_machine<four_way_pc> m;
+    auto const pending = [&m] {
+        std::vector<int> vectors;
+        for (auto& cpu : m.machine->cpus())
+            vectors.push_back(cpu.apic().pending_vector());
+        return vectors;
+    };
+    using vectors = std::vector<int>;
+    for (std::uint32_t id{1}; id != 4; ++id)
+        m.machine->cpu(id).apic().set_virtual_wire(); // the first stays software-disabled
+    m.machine->deliver({.destination = 2, .vector = 0x41}, nullptr);
+    CHECK(pending() == vectors{-1, -1, 0x41, -1});
+    m.machine->deliver({.destination = broadcast_destination, .vector = 0x51}, nullptr);
+    CHECK(pending() == vectors{-1, 0x51, 0x51, 0x51});
+    m.machine->deliver({.vector = 0x61, .shorthand = destination_shorthand::all_excluding_self}, &m.machine->cpu(3));
+    CHECK(pending() == vectors{-1, 0x61, 0x61, 0x51});
+    m.machine->cpu(1).apic().set_task_priority(9);
+    m.machine->cpu(2).apic().set_task_priority(8);
+    m.machine->cpu(3).apic().set_task_priority(7);
+    m.machine->deliver({.destination = broadcast_destination, .vector = 0xf1, .mode = delivery_mode::lowest_priority},
+                       nullptr);
+    CHECK(pending() == vectors{-1, -1, -1, 0xf1});
+    m.machine->deliver({.destination = 3, .mode = delivery_mode::nmi}, nullptr);
+    CHECK(m.machine->cpu(3).events().nmi_pending());
+    CHECK_FALSE(m.machine->cpu(1).events().nmi_pending());
+    m.machine->deliver({.destination = 77, .vector = 0xf2}, nullptr); // nobody
+    CHECK(pending() == vectors{-1, -1, -1, 0xf1});
+}
+
+TEST_CASE("each processor has its own APIC id in CPUID, registers and counters") {
+    whole_machine<four_way_pc> m;
+    for (std::uint32_t id{0}; id != 4; ++id) {
+        auto& cpu = m.machine->cpu(id);
+        auto& guest = cpu.hardware();
+        guest.run_script({script::set{x86::gpr::rax, 1}, script::exit{exits::cpuid{}}, script::exit{exits::pause{}}});
+        cpu.run();
+        CHECK(guest.gpr(x86::gpr::rbx) >> 24 == id);
+        CHECK(cpu.stats().exits[exits::number_of<exits::cpuid>] == 1);
+        CHECK(cpu.apic().bootstrap_processor() == (id == 0));
+    }
 }
 
 TEST_CASE("console input raises the UART's interrupt and is kept until the guest has room") {

@@ -259,7 +259,15 @@ TEST_CASE("each processor keeps the MTRRs it was given, and RESET puts all regis
     CHECK_FALSE(m.wrmsr(msrs::ia32_mtrr_def_type, 0x807));
     CHECK(m.wrmsr(msrs::ia32_lstar, 0x1000));
     CHECK(m.wrmsr(msrs::ia32_tsc_aux, 9));
+    m.guest().inject(external(0x99));
+    m.guest().set_nmi_blocked(true);
+    m.guest().set_interrupt_shadow(true);
+    m.cpu().events().raise_nmi();
     m.cpu().reset();
+    CHECK_FALSE(m.guest().injection_pending());
+    CHECK_FALSE(m.guest().nmi_blocked());
+    CHECK_FALSE(m.guest().interrupt_shadow());
+    CHECK(m.cpu().events().empty());
     REQUIRE(m.rdmsr(msrs::ia32_mtrr_def_type));
     CHECK(m.msr == 0xc06);
     REQUIRE(m.rdmsr(msrs::ia32_lstar));
