@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/backends/svm.hpp>
+#include <hv/backends/vmx.hpp>
 #include <hv/devices/pc.hpp>
 #include <hv/vmm.hpp>
 
@@ -11,6 +12,11 @@ struct pc : hv::default_machine {
     using devices = hv::device_set<hv::lapic, hv::ioapic, hv::pic_8259, hv::pit_8254, hv::hpet, hv::pm_timer,
                                    hv::rtc_mc146818, hv::uart_16550<hv::uart_config{.base = 0x3f8, .irq = 4}>,
                                    hv::keyboard_controller, hv::exit_port, hv::debug_port>;
+};
+
+/// The same machine on Intel's processors: nothing else changes.
+struct pc_vmx : pc {
+    using backend = hv::vmx;
 };
 
 /// The same machine, keeping its last exits for ./hv run --trace.
