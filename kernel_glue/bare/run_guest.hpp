@@ -110,8 +110,8 @@ auto run_guest(host& h, boot_information const& boot) -> int {
                                                        .command_line = detail::behind_first_word(modules[0].string),
                                                        .modules = std::span{files}.first(file_count),
                                                        .layout = layout,
-                                                       .tsc_khz = h.tsc_frequency() / 1000,
-                                                       .rsdp = tables ? tables.value.rsdp : 0});
+                                                       .rsdp = tables ? tables.value.rsdp : 0,
+                                                       .tsc_khz = h.tsc_frequency() / 1000});
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
 
