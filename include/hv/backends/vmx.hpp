@@ -16,8 +16,8 @@ namespace hv {
 ///
 /// What a guest may change and VM entries and exits do not exchange: DR0-3, DR6, TSC_AUX, the SYSCALL MSRs and
 /// KERNEL_GS_BASE move at attach and detach; CR2 at each entry, and XCR0 unless XSAVE is hidden. PKRU and CET stay out
-/// of reach because CR4.PKE and CR4.CET do. XSS, SPEC_CTRL, DEBUGCTL and every other MSR stay the host's: writes exit,
-/// and no machine can ask for them as direct MSRs.
+/// of reach because CR4.PKE and CR4.CET do, XSS because XSAVES and XRSTORS are undefined. SPEC_CTRL, DEBUGCTL and every
+/// other MSR stay the host's: writes exit, and no machine can ask for them as direct MSRs.
 template <typename WorldSwitch>
 struct basic_vmx {
     static constexpr char const* name{"vmx"};
@@ -29,6 +29,8 @@ struct basic_vmx {
     template <typename Host, typename Handler>
     [[nodiscard]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler) -> verdict {
         cpu.run(host, on);
+        if (cpu.holds_hidden_states()) [[unlikely]]
+            return handler.on(exits::isolation_broken{.reason = "XCR0 holds a state that the machine hides"});
         return backends::vmx::decode<WorldSwitch>(host, cpu, handler);
     }
 };

@@ -148,10 +148,26 @@ TEST_CASE("CVE-2020-24718: the host's state in the VMCS is the host's, with sele
     });
 }
 
-TEST_CASE("a machine that shows XSAVE has its own XCR0 inside") {
-    vmx_seat seat{vm_controls{.hide_xsave = false}};
+TEST_CASE("a machine that shows XSAVE has its own XCR0 inside, and is stopped with a state that it hides") {
+    vmx_seat seat{vm_controls{.hide_xsave = false, .xcr0_allowed = 3}};
     auto& p = seat.model.processors[0];
     seat.cpu.set_xcr0(3);
-    look(seat, [&](vmx_model::guest&) { CHECK(p.xcr0 == 3); });
+    look(seat, [&](vmx_model::guest& g) {
+        CHECK(p.xcr0 == 3);
+        CHECK((g.state.at(0x401e) >> 20 & 1) == 0); // no XSAVES, so XSS does not matter
+    });
     CHECK(p.xcr0 == 7);
+    seat.cpu.set_xcr0(7);
+    auto const entries = seat.model.entries;
+    recording_handler handler;
+    CHECK(seat.enter(handler) == verdict::leave);
+    CHECK(handler.last() == "isolation_broken");
+    CHECK(seat.model.entries == entries);
+    CHECK(p.xcr0 == 7);
+}
+
+TEST_CASE("a machine that hides XSAVE never touches XCR0") {
+    vmx_seat seat{vm_controls{.hide_xsave = true}};
+    seat.cpu.set_xcr0(3);
+    look(seat, [&](vmx_model::guest&) { CHECK(seat.model.processors[0].xcr0 == 7); });
 }

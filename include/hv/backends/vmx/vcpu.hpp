@@ -35,6 +35,7 @@ class vcpu : public events<WorldSwitch> {
         zero_length_events_ = has.zero_length_events;
         string_io_information_ = has.string_io_information;
         this->xsave_ = machine.xsave_;
+        xcr0_allowed_ = machine.xcr0_allowed_;
         this->direct_msrs_ = machine.direct_msrs_;
         this->physical_address_bits_ = has.physical_address_bits;
         // An unrestricted guest may be without protection and paging.
@@ -147,6 +148,10 @@ class vcpu : public events<WorldSwitch> {
     /// Runs the guest until its next exit and leaves the VMCS as the exit left it.
     template <typename Host>
     void run(Host& host, processor<WorldSwitch>& on) {
+        auto const host_xcr0 = on.displaced_.xcr0;
+        hidden_states_ = this->xsave_ and (this->xcr0_ & ~(xcr0_allowed_ & host_xcr0)) != 0;
+        if (hidden_states_) [[unlikely]]
+            return;
         choose_address_space(on);
         this->before_delivery(zero_length_events_);
         if (this->pdptes_stale_) [[unlikely]]
@@ -157,7 +162,6 @@ class vcpu : public events<WorldSwitch> {
                 static_cast<void>(host.write_msr(switched_msrs[i], this->switched_[i]));
         }
         bool const stored{this->vmcs_.store()};
-        auto const host_xcr0 = on.displaced_.xcr0;
         bool const other_xcr0{this->xsave_ and this->xcr0_ != host_xcr0};
         if (other_xcr0)
             WorldSwitch::write_xcr0(this->xcr0_);
@@ -176,6 +180,10 @@ class vcpu : public events<WorldSwitch> {
         instruction_length_ = length_of_exit();
         this->after_delivery();
     }
+
+    /// XCR0 holds a state that the machine does not allow or the host not keep: nothing was entered. XSETBV always
+    /// exits, so this is no doing of the guest's.
+    [[nodiscard]] auto holds_hidden_states() const -> bool { return hidden_states_; }
 
     /// How the last attempt to enter ended, and whether the processor refused it.
     [[nodiscard]] auto outcome() const -> entry_outcome { return outcome_; }
@@ -319,9 +327,11 @@ class vcpu : public events<WorldSwitch> {
     std::uint64_t last_epoch_{};
     std::uint64_t generation_{};
     std::uint64_t host_rsp_{};
+    std::uint64_t xcr0_allowed_{};
     std::uint16_t vpid_{};
     std::uint8_t instruction_length_{};
     entry_outcome outcome_{};
+    bool hidden_states_{};
     bool launched_{};
     bool zero_length_events_{};
     bool string_io_information_{};

@@ -50,6 +50,7 @@ class vm {
                      .exit = features_.exit.adjusted(controls_.exit),
                      .entry = features_.entry.adjusted(controls_.entry)};
         xsave_ = not machine.hide_xsave and features_.xsave;
+        xcr0_allowed_ = machine.xcr0_allowed;
         return status::ok;
     }
 
@@ -70,6 +71,7 @@ class vm {
     std::uint32_t direct_msrs_{};
     features features_{};
     controls controls_{};
+    std::uint64_t xcr0_allowed_{};
     bool xsave_{};
 };
 
