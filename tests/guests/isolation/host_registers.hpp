@@ -26,6 +26,8 @@ class host_registers {
                                                                "LSTAR",
                                                                "CSTAR",
                                                                "FMASK",
+                                                               "GDTR limit",
+                                                               "IDTR limit",
                                                                "SYSENTER_CS",
                                                                "SYSENTER_ESP",
                                                                "SYSENTER_EIP",
@@ -38,9 +40,7 @@ class host_registers {
                                                                "CR4",
                                                                "XCR0",
                                                                "GDTR base",
-                                                               "GDTR limit",
                                                                "IDTR base",
-                                                               "IDTR limit",
                                                                "TR and LDTR",
                                                                "CS, SS, DS, ES",
                                                                "RFLAGS",
@@ -51,6 +51,8 @@ class host_registers {
                                                                "DR6",
                                                                "DR7",
                                                                "TSC_AUX"};
+    /// From here on those that a VMCS carries. Of the limits it knows one value only, FFFFh.
+    static constexpr std::size_t first_in_vmcs{7};
     /// From here on the guest's values stay in the processor between its exits, until its run ends.
     static constexpr std::size_t first_of_run{23};
 
@@ -84,18 +86,21 @@ class host_registers {
         values v{};
         std::size_t next{0};
         auto const add = [&](std::uint64_t value) { v[next++] = value; };
-        for (auto const index : msrs)
-            add(host_.read_msr(index).value);
+        auto const gdt = table_register<'g'>();
+        auto const idt = table_register<'i'>();
+        for (std::size_t i{0}; i != msrs.size(); ++i) {
+            if (i == system_call_msrs) {
+                add(gdt.limit);
+                add(idt.limit);
+            }
+            add(host_.read_msr(msrs[i]).value);
+        }
         add(bare::read_cr0());
         add(bare::read_cr3());
         add(bare::read_cr4());
         add((bare::read_cr4() & x86::cr4::osxsave) != 0 ? read_xcr0() : 0);
-        auto const gdt = table_register<'g'>();
         add(gdt.base);
-        add(gdt.limit);
-        auto const idt = table_register<'i'>();
         add(idt.base);
-        add(idt.limit);
         std::uint16_t a{}, b{}, c{}, d{};
         asm volatile("str %0\n\tsldt %1" : "=r"(a), "=r"(b));
         add(std::uint64_t{a} << 16 | b);
@@ -121,6 +126,7 @@ class host_registers {
         std::uint16_t limit{};
     };
 
+    static constexpr std::size_t system_call_msrs{5};
     static constexpr std::array msrs{
         x86::msr::ia32_kernel_gs_base, x86::msr::ia32_star,         x86::msr::ia32_lstar,
         x86::msr::ia32_cstar,          x86::msr::ia32_fmask,        x86::msr::ia32_sysenter_cs,
