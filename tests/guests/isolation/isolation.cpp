@@ -4,8 +4,8 @@
 #include <examples/pc/pc.hpp>
 
 /// VMSAVE and VMLOAD exchange everything at each exit.
-using machine = hv::test::watched<pc, 0>;
+using watched_pc = hv::test::watched<pc, 0>;
 
 auto image_main(hv::bare::host& host, hv::bare::boot_information const& boot) -> int {
-    return hv::test::prove_isolation<machine>(host, boot);
+    return hv::test::prove_isolation<watched_pc>(host, boot);
 }
