@@ -28,6 +28,8 @@ class event_queue {
         }
         if ((e.raw & event::reserved) != 0)
             return status::invalid_argument;
+        if (e.type() > event_type::software_interrupt or static_cast<unsigned>(e.type()) == 1)
+            return status::invalid_argument; // types that no vendor's event slot shares
         if (e.type() == event_type::nmi and e.vector() != static_cast<std::uint8_t>(x86::exception::nmi))
             return status::invalid_argument;
         if (e.type() == event_type::exception and e.vector() >= 32)

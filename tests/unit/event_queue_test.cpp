@@ -120,6 +120,8 @@ TEST_CASE("events that cannot exist are refused and change nothing") {
     CHECK(queue.set_interrupted(event::make(event_type::nmi, 3)) == hv::status::invalid_argument);
     CHECK(queue.set_interrupted(event::make(event_type::exception, 32)) == hv::status::invalid_argument);
     CHECK(queue.set_interrupted({event::make(exception::debug).raw | 1u << 12}) == hv::status::invalid_argument);
+    for (unsigned const type : {1u, 5u, 6u, 7u})
+        CHECK(queue.set_interrupted({event::valid_bit | type << 8 | 3}) == hv::status::invalid_argument);
     CHECK(queue.interrupted() == fault(13));
     CHECK(queue.set_interrupted({}) == hv::status::ok);
     CHECK_FALSE(queue.must_deliver());
