@@ -23,7 +23,8 @@ class Tests(Case):
         for name in ("boot.bin", "boot"):
             code = self.file(name, HELLO.read_bytes())
             how = [] if name.endswith(".bin") else ["--flat"]
-            self.boot(code, "--memory=2", *how, prints=["(?m)^hello from real mode\n", "hv: stopped: exit code, code 0x0"])
+            self.boot(code, "--memory=2", *how,
+                      prints=["(?m)^hello from real mode\n", "hv: stopped: exit code, code 0x0"])
 
     def test_boot_sector(self):
         sector = self.file("sector", HELLO.read_bytes().ljust(510, b"\0") + b"\x55\xaa")
