@@ -103,14 +103,14 @@ auto run_guest(host& h, boot_information const& boot) -> int {
         if (file_count != files.size())
             files[file_count++] = {.bytes = bytes_of(m), .text = detail::behind_first_word(m.string)};
 
-    auto const tables = guest::acpi::write(machine.memory(), guest::acpi_of<Machine>());
+    auto const rsdp = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>());
     auto const loaded = guest::load(machine.memory(), {.image = bytes_of(modules[0]),
                                                        .kind = detail::kind_of(bytes_of(modules[0]), words),
                                                        .name = detail::first_word(modules[0].string),
                                                        .command_line = detail::behind_first_word(modules[0].string),
                                                        .modules = std::span{files}.first(file_count),
                                                        .layout = layout,
-                                                       .rsdp = tables ? tables.value.rsdp : 0,
+                                                       .rsdp = rsdp,
                                                        .tsc_khz = h.tsc_frequency() / 1000});
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
