@@ -5,7 +5,7 @@
 # are the clock (-icount, 16 ns each), so that timers and counters agree however busy this computer is.
 set -u
 status=$1 text=$2 image=$3 payload=$4
-seconds=50 words="memory=64"
+seconds=${SECONDS_LIMIT:-50} words="memory=64"
 [[ $payload != *.bin ]] || words+=" flat"
 ((status != 124)) || seconds=5
 output=$(timeout -k 5 $seconds qemu-system-x86_64 -machine q35 -accel tcg -cpu max -m 256 -nodefaults -display none -no-reboot \
