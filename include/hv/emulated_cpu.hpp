@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/memory/code_page.hpp>
 #include <hv/register_access.hpp>
 #include <hv/x86/registers.hpp>
 
@@ -29,6 +30,7 @@ class emulated_cpu {
     [[nodiscard]] auto cpl() const -> std::uint8_t { return cpu_.hardware().cpl(); }
 
     [[nodiscard]] auto memory() -> auto& { return cpu_.machine().memory(); }
+    [[nodiscard]] auto recent_code() -> code_page& { return cpu_.recent_code(); }
 
     [[nodiscard]] auto read_control_register(unsigned number) -> std::uint64_t {
         return hv::read_control_register(cpu_, number);

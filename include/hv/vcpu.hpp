@@ -12,6 +12,7 @@
 #include <hv/exit_list.hpp>
 #include <hv/exit_services.hpp>
 #include <hv/guest/start_state.hpp>
+#include <hv/memory/code_page.hpp>
 #include <hv/msr.hpp>
 #include <hv/register_access.hpp>
 #include <hv/stats.hpp>
@@ -108,6 +109,7 @@ class vcpu {
             if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
                 translations_seen_ = machine.memory().generation();
                 hardware_.flush_translations();
+                recent_code_.forget();
             }
             arm_timer();
             if (not deliver_events()) [[unlikely]]
@@ -150,6 +152,7 @@ class vcpu {
     [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
     [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
+    [[nodiscard]] auto recent_code() -> code_page& { return recent_code_; }
     [[nodiscard]] auto local() -> local_board& { return local_; }
     [[nodiscard]] auto handlers() -> typename Machine::handlers& { return handlers_; }
     [[nodiscard]] auto trace() -> typename Machine::trace& { return trace_; }
@@ -374,6 +377,7 @@ class vcpu {
     instant armed_{unknown};
     hardware_type hardware_{};
     event_queue events_{};
+    code_page recent_code_{};
     local_board local_{};
     vcpu_stats stats_{};
     msr_store<typename Machine::msrs> msrs_{};

@@ -106,16 +106,27 @@ template <emulation_cpu Cpu>
     return 0;
 }
 
+/// The bytes of an instruction, to the end of their page; null if something is in the way. A processor that remembers
+/// where its code lies has `recent_code()`.
+template <emulation_cpu Cpu>
+[[nodiscard]] auto code_at(Cpu& cpu, paging_state const& paging, gva linear) -> std::byte const* {
+    if constexpr (requires { cpu.recent_code(); }) {
+        if (auto const* const code = cpu.recent_code().find(paging, linear)) [[likely]]
+            return code;
+        return cpu.recent_code().walk(cpu.memory(), paging, linear);
+    } else {
+        auto const walk = translate(cpu.memory(), paging, linear, access::execute);
+        return walk.ok ? cpu.memory().at(walk.address, access::execute) : nullptr;
+    }
+}
+
 template <emulation_cpu Cpu>
 [[nodiscard]] auto common_length_at_rip(Cpu& cpu, code_size mode) -> unsigned {
     gva linear{};
     unsigned left{};
     if (code_address(cpu, mode, linear, left) or left < 3 or linear.page_offset() > page_size - 3)
         return 0;
-    auto const walk = translate(cpu.memory(), paging_of(cpu), linear, access::execute);
-    if (not walk.ok)
-        return 0;
-    auto const* const code = cpu.memory().at(walk.address, access::execute);
+    auto const* const code = code_at(cpu, paging_of(cpu), linear);
     if (code == nullptr)
         return 0;
     auto const byte = [code](unsigned i) { return std::to_integer<std::uint8_t>(code[i]); };

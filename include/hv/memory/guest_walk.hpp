@@ -87,8 +87,14 @@ template <accessed_dirty Flags, typename Entry>
            (supervisor and not has(state.cr0, x86::cr0::wp));
 }
 
+/// The entries of one walk, by level from 1 on; those below a large page stay empty.
+template <typename Mode>
+using walk_path = std::array<visited_entry<typename Mode::entry>, Mode::levels>;
+
+/// `way` receives the entries of a walk that succeeds, as it leaves them.
 template <typename Mode, accessed_dirty Flags, guest_memory M>
-auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wanted) -> translation {
+auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wanted, walk_path<Mode>* way = nullptr)
+    -> translation {
     namespace bit = x86::paging;
     using entry = typename Mode::entry;
     auto const code = page_fault_code(state, wanted);
@@ -98,7 +104,7 @@ auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wan
     constexpr translation no_memory{.failure = translation_failure::no_memory};
 
     for (unsigned attempt{}; attempt != walk_attempts; ++attempt) {
-        std::array<visited_entry<entry>, Mode::levels> path{};
+        walk_path<Mode> path{};
         auto table = Mode::root(state);
         std::uint64_t rights{bit::user | bit::writable};
         unsigned level{Mode::levels};
@@ -130,7 +136,7 @@ auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wan
         auto current = true;
         if constexpr (Flags != accessed_dirty::keep)
             for (unsigned used{Mode::levels}; used >= level and current; --used) {
-                auto const& seen = path[used - 1];
+                auto& seen = path[used - 1];
                 auto const dirty = used == level and includes(wanted, access::write);
                 auto const marked = static_cast<entry>(seen.value | bit::accessed | (dirty ? bit::dirty : 0));
                 if (not Mode::has_rights(used) or marked == seen.value)
@@ -139,8 +145,11 @@ auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wan
                 if (at == nullptr)
                     return no_memory;
                 current = replace_entry<Flags>(at, seen.value, marked);
+                seen.value = marked;
             }
         if (current) {
+            if (way != nullptr)
+                *way = path;
             auto const offset = linear & ((1ull << Mode::shift(level)) - 1);
             return {.address = gpa{Mode::page_frame(state, path[level - 1].value, level) | offset}, .ok = true};
         }
