@@ -159,6 +159,11 @@ struct host_interrupt {
     static constexpr char const* name{"host_interrupt"};
 };
 
+/// The time is up until which `bound_stay` let the guest run.
+struct deadline {
+    static constexpr char const* name{"deadline"};
+};
+
 /// A physical machine check while the guest ran.
 struct machine_check {
     static constexpr char const* name{"machine_check"};

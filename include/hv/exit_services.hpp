@@ -222,6 +222,11 @@ class exit_services {
         return verdict::resume;
     }
 
+    auto on(exits::deadline const&) -> verdict {
+        cpu_.end_stay();
+        return verdict::resume;
+    }
+
     auto on(exits::machine_check const&) -> verdict { return stop({.kind = stop_kind::machine_check}); }
     auto on(exits::task_switch const& exit) -> verdict {
         return stop(

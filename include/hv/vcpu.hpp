@@ -16,6 +16,7 @@
 #include <hv/msr.hpp>
 #include <hv/register_access.hpp>
 #include <hv/stats.hpp>
+#include <hv/stay.hpp>
 #include <hv/stop.hpp>
 #include <hv/trace.hpp>
 #include <hv/vcpu_reset.hpp>
@@ -102,7 +103,7 @@ class vcpu {
     void run() {
         auto& machine = *vm_;
         auto& processor = machine.processor();
-        armed_ = unknown;
+        stay_.forget();
         hardware_.attach(host(), processor);
         host().load_guest_fpu(fpu_);
         while (not machine.stopped()) [[likely]] {
@@ -111,7 +112,7 @@ class vcpu {
                 hardware_.flush_translations();
                 recent_code_.forget();
             }
-            arm_timer();
+            stay_.bound(hardware_, machine, next_deadline());
             if (not deliver_events()) [[unlikely]]
                 break;
             trace_entry();
@@ -213,26 +214,23 @@ class vcpu {
         }
     }
 
+    /// The guest has run as long as it was allowed to.
+    void end_stay() {
+        stay_.end();
+        service();
+    }
+
     /// Asks the host for an interrupt at the next deadline, if that moved.
-    void arm_timer() {
+    void arm_timer() { stay_.arm(*vm_, next_deadline()); }
+
+  private:
+    [[nodiscard]] auto next_deadline() -> instant {
         if constexpr (has_lapic)
             if (local_.take_timers_touched())
                 local_deadline_ = local_.deadline();
         auto const machine_deadline = vm_->deadline();
-        auto const next = machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
-        if (next != armed_) {
-            armed_ = next;
-            host().arm_timer(vm_->host_time(next == never ? never : later_of(next, vm_->now() + least_wait)));
-        }
+        return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
     }
-
-  private:
-    /// A guest whose timer is always due must still get to execute something between two of its interrupts.
-    static constexpr nanoseconds least_wait{10'000};
-    /// In place of what the host's timer is armed for: somebody else may have armed it.
-    static constexpr instant unknown{-1};
-
-    [[nodiscard]] static constexpr auto later_of(instant a, instant b) -> instant { return a < b ? b : a; }
 
     [[nodiscard]] auto pending_vector() -> int {
         if constexpr (has_lapic)
@@ -279,12 +277,9 @@ class vcpu {
                 return false;
         }
         hardware_.request_interrupt_window(events_.holds_interrupt() or interrupt_waits());
-        // Behind another event nothing tells when an NMI or exception can go in: the host's timer ends the guest's
-        // stay.
-        if (hardware_.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]] {
-            armed_ = unknown;
-            host().arm_timer(host().now() + least_wait);
-        }
+        // Behind another event nothing tells when an NMI or exception can go in.
+        if (hardware_.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]]
+            stay_.end_soon(hardware_, *vm_);
         return true;
     }
 
@@ -374,7 +369,7 @@ class vcpu {
     std::uint32_t id_{};
     std::uint64_t translations_seen_{~std::uint64_t{0}};
     instant local_deadline_{never};
-    instant armed_{unknown};
+    stay stay_{};
     hardware_type hardware_{};
     event_queue events_{};
     code_page recent_code_{};

@@ -89,6 +89,7 @@ void print_processor(Host& host, processor_report const& report) {
     feature("decode assists", report.decode_assist);
     feature("flush by ASID", report.flush_by_asid);
     feature("clean bits", report.clean_bits);
+    feature("timer in the guest", report.bounded_stay);
     feature("XSETBV intercept", report.xsetbv_intercepted);
     host.log(line.view());
 }

@@ -32,6 +32,7 @@ ROOMS = [
     ("hooks.hpp", "hooks", 3),
     ("msr.hpp", "msr", 3),
     ("stats.hpp", "stats", 3),
+    ("stay.hpp", "stay", 3),
     ("trace.hpp", "trace", 3),
     ("backends/*", "backends", 4),
     ("device_context.hpp", "vcpu", 4),

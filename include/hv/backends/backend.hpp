@@ -37,6 +37,7 @@ struct processor_report {
     bool decode_assist{};
     bool flush_by_asid{};
     bool clean_bits{};
+    bool bounded_stay{};            ///< the processor ends a guest's stay at a given time itself
     bool xsetbv_intercepted{};      ///< tried and seen: some emulators ignore the intercept. False if nobody tried
     std::uint32_t address_spaces{}; ///< ASIDs or VPIDs
 };
@@ -102,6 +103,16 @@ concept vcpu_events = requires(V& v, V const& c, event e, bool on, std::uint8_t 
     { v.set_task_priority(priority) } -> std::same_as<void>;
     /// An exit when the guest moves CR8: something waits for its priority to fall. Without it CR8 moves unseen.
     { v.watch_task_priority(on) } -> std::same_as<void>;
+};
+
+/// A vCPU whose processor may have a timer that runs in the guest only. Backends need none: without it the host's timer
+/// interrupt ends the stay.
+template <typename V>
+concept bounds_stay = requires(V& v, V const& c, std::uint64_t tsc, std::uint32_t ticks) {
+    { c.can_bound_stay() } -> std::same_as<bool>; // this processor has it
+    /// exits::deadline once the host's TSC has passed `tsc`, in this stay or a later one; but not before `ticks` of the
+    /// next stay: 0 lets no instruction execute behind an event that is delivered.
+    { v.bound_stay(tsc, ticks) } -> std::same_as<void>;
 };
 
 /// The handler that concepts are checked with: it serves every exit.

@@ -88,6 +88,7 @@ inline void act(svm_model::guest& g, script::any_exit const& exit) {
         void operator()(interrupt_window const&) { g.exit(0x64); }
         void operator()(nmi_window const&) { g.exit(0x74); }
         void operator()(host_interrupt const&) { g.exit(0x60); }
+        void operator()(deadline const&) { g.exit(0xffff); } // SVM has none
         void operator()(machine_check const&) { g.exit(0x52); }
         void operator()(task_switch const& e) {
             using source = task_switch::source;

@@ -50,6 +50,7 @@ TEST_CASE("every basic exit reason means one exit") {
                                                         {48, "nested_page_fault"},
                                                         {50, "undefined_instruction"},
                                                         {51, "tsc_read"},
+                                                        {52, "deadline"},
                                                         {53, "undefined_instruction"},
                                                         {54, "cache_control"},
                                                         {55, "xsetbv"},
@@ -124,7 +125,7 @@ TEST_CASE("accesses to control registers come decoded") {
 TEST_CASE("only instructions that exit have a length") {
     vmx_seat seat;
     recording_handler handler;
-    for (std::uint32_t const reason : {0u, 1u, 2u, 7u, 8u, 9u, 43u, 48u, 49u, 0x100u}) {
+    for (std::uint32_t const reason : {0u, 1u, 2u, 7u, 8u, 9u, 43u, 48u, 49u, 52u, 0x100u}) {
         seat.model.next = [reason](vmx_model::guest& g) {
             g.length = 3;
             g.exit(reason, 0);

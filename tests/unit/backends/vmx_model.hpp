@@ -172,7 +172,7 @@ class vmx_model {
     [[nodiscard]] auto vmread(std::uint32_t encoding) -> std::uint64_t { return current_vmcs().at(encoding); }
     [[nodiscard]] auto vmwrite(std::uint32_t encoding, std::uint64_t value) -> bool {
         ++writes;
-        if ((encoding >> 10 & 3) == 1)
+        if ((encoding >> 10 & 3) == 1 or not has_field(encoding))
             return false; // read-only
         if (vmcs::trimmed(encoding, value) != value)
             throw std::logic_error{"VMWRITE of a value wider than its field"};
@@ -193,6 +193,10 @@ class vmx_model {
     [[nodiscard]] auto read_msr(std::uint32_t index) -> std::uint64_t { return host_.read_msr(index).value; }
 
   private:
+    /// Some fields exist only beside the control that uses them. SDM Vol. 3D, Appendix B.
+    [[nodiscard]] auto has_field(std::uint32_t encoding) -> bool {
+        return encoding != 0x482e or (host_.read_msr(0x48d).value >> 32 & 1u << 6) != 0;
+    }
     [[nodiscard]] auto in_operation() -> logical_processor& {
         auto& p = current();
         if (not p.in_vmx_operation)

@@ -90,6 +90,7 @@ inline void act(vmx_model::guest& g, script::any_exit const& exit) {
         void operator()(interrupt_window const&) { g.exit(7); }
         void operator()(nmi_window const&) { g.exit(8); }
         void operator()(host_interrupt const&) { g.exit(1); }
+        void operator()(deadline const&) { g.exit(52); }
         void operator()(machine_check const&) { g.exit_by_event(0x8000'0312); }
         void operator()(task_switch const& e) {
             g.exit(9, e.selector | static_cast<std::uint64_t>(e.reason) << 30);

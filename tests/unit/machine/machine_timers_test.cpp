@@ -186,3 +186,82 @@ TEST_CASE("the host's timer is armed anew when a machine runs again, since other
     m.run({look});
     CHECK_FALSE(m.host.timer());
 }
+
+namespace {
+
+/// VMCALL takes as many nanoseconds as RBX says.
+struct time_passes {
+    auto on(exits::hypercall const&, auto& cpu) -> verdict {
+        cpu.host().advance(static_cast<nanoseconds>(cpu.gpr(x86::gpr::rbx)));
+        return verdict::advance;
+    }
+};
+struct slow_pc : fake_pc {
+    using handlers = exit_chain<leave_at_pause, time_passes>;
+};
+
+/// A processor that ends stays itself, and a guest that computes.
+struct bounded : whole_machine<slow_pc> {
+    bounded() : whole_machine{{.memory = std::size_t{64} << 20, .tsc_frequency = timed::tsc_frequency}, timed::start} {
+        apic().set_virtual_wire();
+        if (not wrmsr(msrs::ia32_apic_base, 0xfee00d00))
+            throw std::runtime_error{"no x2APIC"};
+        guest().bounds_stay = true;
+        host.arm_timer(INT64_MAX);
+    }
+    [[nodiscard]] auto deadlines() -> std::uint64_t { return stats().exits[exits::number_of<exits::deadline>]; }
+    auto run_for(nanoseconds time) -> events {
+        interrupts(true);
+        run({script::set{x86::gpr::rbx, static_cast<std::uint64_t>(time)}, script::exit{exits::hypercall{}},
+             script::set{x86::gpr::rbx, 0}});
+        return delivered();
+    }
+};
+
+} // namespace
+
+TEST_CASE("where the processor ends the stay itself, the host's timer stays out of it but for HLT") {
+    bounded m;
+    REQUIRE(m.wrmsr(0x832, 0x41));
+    REQUIRE(m.wrmsr(0x83e, 0xb));
+    REQUIRE(m.wrmsr(0x838, 1 << 20));
+    constexpr auto due = timed::start + 7'812'500;
+    CHECK_FALSE(m.host.timer());
+    CHECK(m.guest().stay_ends == due * 2 + 1); // 2 GHz; not a tick early
+    CHECK(m.run_for(7'812'499).empty());
+    CHECK(m.deadlines() == 0);
+    CHECK(m.run_for(2) == events{external(0x41)});
+    CHECK(m.deadlines() == 1);
+    CHECK_FALSE(m.host.timer());
+    REQUIRE(m.wrmsr(0x80b, 0));
+
+    REQUIRE(m.wrmsr(0x838, 1 << 20));
+    auto const then = m.host.now() + 7'812'500;
+    m.interrupts(true);
+    m.run({script::exit{exits::hlt{}}});
+    CHECK(m.host.now() == then);
+    CHECK(m.delivered() == events{external(0x41)});
+}
+
+TEST_CASE("a stay without a deadline, or with one that is years away, ends after a second and goes on") {
+    bounded m;
+    CHECK(m.run_for(0).empty());
+    CHECK(m.guest().stay_ends == m.host.tsc() + timed::tsc_frequency + 1);
+    REQUIRE(m.wrmsr(0x832, 0x40041));
+    REQUIRE(m.wrmsr(msrs::ia32_tsc_deadline, 100ull * 365 * 86400 * timed::tsc_frequency));
+    CHECK(m.guest().stay_ends == m.host.tsc() + timed::tsc_frequency + 1);
+    CHECK(m.run_for(nanoseconds_per_second + 1).empty());
+    CHECK(m.deadlines() == 1);
+    CHECK(m.guest().stay_ends == m.host.tsc() + timed::tsc_frequency + 1);
+}
+
+TEST_CASE(
+    "an NMI behind an exception goes in before the handler's first instruction, where the processor can stop there") {
+    bounded m;
+    m.cpu().raise_gp();
+    m.cpu().events().raise_nmi();
+    m.run({script::set{x86::gpr::rbx, 3}, look});
+    CHECK(m.delivered() == events{event::make(x86::exception::general_protection, 0), nmi_event});
+    CHECK(m.guest().steps_done() >= 1);
+    CHECK(m.deadlines() == 1);
+}

@@ -30,6 +30,7 @@ class guest_run {
         cpu_.interrupted_ = {};
         if (cpu_.exited_ != 0 and cpu_.rip_ != cpu_.exit_rip_)
             done(); // somebody moved RIP: the step that exited is over
+        auto const stay_ends = end_of_stay(host);
         if (auto cut = deliver())
             return *cut;
         for (;;) {
@@ -37,6 +38,8 @@ class guest_run {
                 host.take_interrupts();
                 return exits::host_interrupt{};
             }
+            if (cpu_.bounds_stay and host.tsc() >= stay_ends)
+                return exits::deadline{};
             if (cpu_.window_ and (cpu_.rflags_ & x86::rflags::interrupt) != 0 and not cpu_.shadow_) {
                 cpu_.window_ = false;
                 return exits::interrupt_window{};
@@ -91,6 +94,12 @@ class guest_run {
         return std::nullopt;
     }
 
+    template <typename Host>
+    [[nodiscard]] auto end_of_stay(Host& host) -> std::uint64_t {
+        auto const least = host.tsc() + std::exchange(cpu_.least_stay_, 0);
+        return cpu_.stay_ends > least ? cpu_.stay_ends : least;
+    }
+
     /// A kick that nobody took yet, on hosts that count them.
     template <typename Host>
     [[nodiscard]] auto host_interrupt_waits(Host& host) -> bool {
@@ -122,10 +131,11 @@ class guest_run {
     [[nodiscard]] static auto is_instruction(script::any_exit const& exit) -> bool {
         return std::visit(
             []<typename E>(E const&) {
-                return not(std::is_same_v<E, exits::host_interrupt> or std::is_same_v<E, exits::interrupt_window> or
-                           std::is_same_v<E, exits::nmi_window> or std::is_same_v<E, exits::machine_check> or
-                           std::is_same_v<E, exits::triple_fault> or std::is_same_v<E, exits::entry_failed> or
-                           std::is_same_v<E, exits::isolation_broken> or std::is_same_v<E, exits::unknown>);
+                return not(std::is_same_v<E, exits::host_interrupt> or std::is_same_v<E, exits::deadline> or
+                           std::is_same_v<E, exits::interrupt_window> or std::is_same_v<E, exits::nmi_window> or
+                           std::is_same_v<E, exits::machine_check> or std::is_same_v<E, exits::triple_fault> or
+                           std::is_same_v<E, exits::entry_failed> or std::is_same_v<E, exits::isolation_broken> or
+                           std::is_same_v<E, exits::unknown>);
             },
             exit);
     }

@@ -18,7 +18,7 @@ using any_exit =
                  exits::control_register, exits::debug_register, exits::exception, exits::hypercall,
                  exits::undefined_instruction, exits::xsetbv, exits::cache_control, exits::pause, exits::monitor,
                  exits::mwait, exits::tsc_read, exits::rdpmc, exits::interrupt_window, exits::nmi_window,
-                 exits::host_interrupt, exits::machine_check, exits::task_switch, exits::triple_fault,
+                 exits::host_interrupt, exits::deadline, exits::machine_check, exits::task_switch, exits::triple_fault,
                  exits::entry_failed, exits::isolation_broken, exits::unknown>;
 
 /// An instruction that exits. It executes again until somebody moves RIP or injects an event, as on a processor.

@@ -33,6 +33,8 @@ class vcpu {
     std::uint64_t tsc_offset{};
     bool watches_task_priority{};
     unsigned nmi_window_requests{};
+    bool bounds_stay{};                  ///< a test gives the processor a timer of its own
+    std::uint64_t stay_ends{UINT64_MAX}; ///< on the host's TSC
     /// Starts a script at its first step, in place of what is left of the last one.
     void run_script(std::vector<script::step> steps) {
         script = std::move(steps);
@@ -144,6 +146,11 @@ class vcpu {
     void request_interrupt_window(bool on) { window_ = on; }
     [[nodiscard]] auto task_priority() const -> std::uint8_t { return task_priority_; }
     void set_task_priority(std::uint8_t priority) { task_priority_ = priority & 0xf; }
+    [[nodiscard]] auto can_bound_stay() const -> bool { return bounds_stay; }
+    void bound_stay(std::uint64_t tsc, std::uint32_t ticks) {
+        stay_ends = tsc;
+        least_stay_ = ticks;
+    }
     void request_nmi_window() { ++nmi_window_requests; }
     void watch_task_priority(bool on) { watches_task_priority = on; }
 
@@ -183,6 +190,7 @@ class vcpu {
     event slot_{}, interrupted_{};
     processor const* last_processor_{};
     std::uint64_t tag_{};
+    std::uint32_t least_stay_{}; ///< ticks of the next stay that no deadline ends
     std::uint8_t task_priority_{}, length_{};
     bool shadow_{}, nmi_blocked_{}, window_{}, flush_{}, attached_{};
 };

@@ -16,6 +16,7 @@ namespace pin {
 inline constexpr std::uint32_t external_interrupt_exiting{1u << 0};
 inline constexpr std::uint32_t nmi_exiting{1u << 3};
 inline constexpr std::uint32_t virtual_nmis{1u << 5};
+inline constexpr std::uint32_t activate_preemption_timer{1u << 6};
 } // namespace pin
 
 /// Primary processor-based controls.

@@ -132,6 +132,8 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
     case exit_code::sipi:
         host.take_interrupts();
         return handler.on(exits::host_interrupt{});
+    case exit_code::preemption_timer:
+        return handler.on(exits::deadline{});
     case exit_code::nmi_window:
         cpu.end_shadow_of_sti();
         return handler.on(exits::nmi_window{});

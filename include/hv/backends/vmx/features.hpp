@@ -36,14 +36,19 @@ struct features {
     capability pin{}, primary{}, secondary{}, exit{}, entry{};
     std::uint64_t cr0_fixed0{}, cr0_fixed1{}, cr4_fixed0{}, cr4_fixed1{};
     std::uint64_t ept_and_vpid{};
-    bool string_io_information{}; ///< INS and OUTS say their segment and address size
-    bool zero_length_events{};    ///< a software interrupt can be injected without an instruction behind it
-    bool xsave{};                 ///< the host has CR4.OSXSAVE on
-    bool tsc_aux{};               ///< RDTSCP or RDPID
+    std::uint8_t preemption_timer_shift{}; ///< the timer counts when this bit of the TSC changes
+    bool string_io_information{};          ///< INS and OUTS say their segment and address size
+    bool zero_length_events{};             ///< a software interrupt can be injected without an instruction behind it
+    bool xsave{};                          ///< the host has CR4.OSXSAVE on
+    bool tsc_aux{};                        ///< RDTSCP or RDPID
     std::uint8_t physical_address_bits{36};
 
     [[nodiscard]] constexpr auto has_accessed_and_dirty() const -> bool {
         return (ept_and_vpid & ept_vpid::accessed_and_dirty) != 0;
+    }
+
+    [[nodiscard]] constexpr auto has_preemption_timer() const -> bool {
+        return (pin.may_be_set & vmx::pin::activate_preemption_timer) != 0;
     }
 
     [[nodiscard]] constexpr auto report() const -> processor_report {
@@ -51,6 +56,7 @@ struct features {
                            .decode_assist = true,
                            .flush_by_asid = true,
                            .clean_bits = false,
+                           .bounded_stay = has_preemption_timer(),
                            .xsetbv_intercepted = true,
                            .address_spaces = vpid_count};
         r.missing = first_lack();
@@ -143,7 +149,9 @@ template <typename Host>
     f.cr0_fixed1 = read(x86::msr::ia32_vmx_cr0_fixed1);
     f.cr4_fixed0 = read(x86::msr::ia32_vmx_cr4_fixed0);
     f.cr4_fixed1 = read(x86::msr::ia32_vmx_cr4_fixed1);
-    f.zero_length_events = (read(x86::msr::ia32_vmx_misc) >> 30 & 1) != 0;
+    auto const miscellaneous = read(x86::msr::ia32_vmx_misc);
+    f.preemption_timer_shift = static_cast<std::uint8_t>(miscellaneous & 0x1f);
+    f.zero_length_events = (miscellaneous >> 30 & 1) != 0;
     return f;
 }
 

@@ -5,6 +5,7 @@
 #include <hv/backends/vmx/dump.hpp>
 #include <hv/backends/vmx/events.hpp>
 #include <hv/backends/vmx/exit_code.hpp>
+#include <hv/backends/vmx/preemption_timer.hpp>
 #include <hv/backends/vmx/processor.hpp>
 #include <hv/backends/vmx/vm.hpp>
 #include <hv/memory/ept.hpp>
@@ -57,6 +58,10 @@ class vcpu : public events<WorldSwitch> {
         fields.template write<vmcs_link_pointer>(~0ull);
         fields.template write<cr0_guest_host_mask>(~this->cr0_guest_owned);
         fields.template write<cr4_guest_host_mask>(~0ull);
+        if (has.has_preemption_timer()) {
+            timer_ = preemption_timer{has.preemption_timer_shift};
+            fields.template begin<vmx_preemption_timer_value>(UINT32_MAX);
+        }
         fields.template write<guest_ia32_pat>(0x0007'0406'0007'0406);
         power_on();
         return status::ok;
@@ -145,6 +150,10 @@ class vcpu : public events<WorldSwitch> {
 
     [[nodiscard]] auto instruction_length() const -> std::uint8_t { return instruction_length_; }
 
+    /// See hv::bounds_stay.
+    [[nodiscard]] auto can_bound_stay() const -> bool { return timer_.is_there(); }
+    void bound_stay(std::uint64_t tsc, std::uint32_t ticks) { timer_.end_at(tsc, ticks); }
+
     /// Runs the guest until its next exit and leaves the VMCS as the exit left it.
     template <typename Host>
     void run(Host& host, processor<WorldSwitch>& on) {
@@ -161,6 +170,8 @@ class vcpu : public events<WorldSwitch> {
             if (is_switched_on(on, i))
                 static_cast<void>(host.write_msr(switched_msrs[i], this->switched_[i]));
         }
+        if (timer_.is_there())
+            this->vmcs_.template write<vmx_preemption_timer_value>(timer_.count_from(host.tsc()));
         bool const stored{this->vmcs_.store()};
         bool const other_xcr0{this->xsave_ and this->xcr0_ != host_xcr0};
         if (other_xcr0)
@@ -328,6 +339,7 @@ class vcpu : public events<WorldSwitch> {
     std::uint64_t generation_{};
     std::uint64_t host_rsp_{};
     std::uint64_t xcr0_allowed_{};
+    preemption_timer timer_{};
     std::uint16_t vpid_{};
     std::uint8_t instruction_length_{};
     entry_outcome outcome_{};

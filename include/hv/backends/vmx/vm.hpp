@@ -43,6 +43,7 @@ class vm {
         controls_ = controls_for(machine);
         // Instructions that a guest executes itself where its CPUID shows them.
         controls_.secondary |= secondary::enable_rdtscp | secondary::enable_invpcid;
+        controls_.pin |= pin::activate_preemption_timer;
         controls_ = {.pin = features_.pin.adjusted(controls_.pin),
                      .primary = features_.primary.adjusted(controls_.primary),
                      .secondary = features_.secondary.adjusted(controls_.secondary),

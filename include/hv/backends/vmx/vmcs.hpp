@@ -83,6 +83,7 @@ inline constexpr field<std::uint32_t> guest_es_access_rights{0x4814};
 inline constexpr field<std::uint32_t> guest_interruptibility_state{0x4824};
 inline constexpr field<std::uint32_t> guest_activity_state{0x4826};
 inline constexpr field<std::uint32_t> guest_ia32_sysenter_cs{0x482a};
+inline constexpr field<std::uint32_t> vmx_preemption_timer_value{0x482e};
 inline constexpr field<std::uint32_t> host_ia32_sysenter_cs{0x4c00};
 // natural-width fields
 inline constexpr field<std::uint64_t> cr0_guest_host_mask{0x6000};
@@ -124,7 +125,7 @@ struct field_range { std::uint16_t first, last; };
 inline constexpr field_range all_fields[]{
     {0x0000, 0x0000}, {0x0800, 0x080e}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a},
     {0x2400, 0x2400}, {0x2800, 0x2806}, {0x280a, 0x2810}, {0x2c00, 0x2c02}, {0x4000, 0x401e}, {0x4400, 0x440e},
-    {0x4800, 0x4826}, {0x482a, 0x482a}, {0x4c00, 0x4c00}, {0x6000, 0x6006}, {0x6400, 0x6400}, {0x640a, 0x640a},
+    {0x4800, 0x4826}, {0x482a, 0x482a}, {0x482e, 0x482e}, {0x4c00, 0x4c00}, {0x6000, 0x6006}, {0x6400, 0x6400}, {0x640a, 0x640a},
     {0x6800, 0x6826}, {0x6c00, 0x6c12}};
 // clang-format on
 
@@ -142,6 +143,11 @@ inline constexpr std::array<std::uint16_t, field_count> encodings = [] {
             list[n++] = static_cast<std::uint16_t>(e);
     return list;
 }();
+
+/// Fields of which some processors have none. They belong to a control that brings them, and no exit changes them.
+[[nodiscard]] constexpr auto is_optional(std::uint16_t encoding) -> bool {
+    return encoding == vmx_preemption_timer_value.encoding;
+}
 
 } // namespace detail
 
@@ -168,6 +174,13 @@ class cached_vmcs {
         values_[n] = value;
         known_[n / 64] |= bit;
         dirty_[n / 64] |= bit;
+    }
+    /// Takes effect with the next `store`, whatever the VMCS holds: the first value of an optional field.
+    template <auto Field>
+    void begin(typename decltype(Field)::value_type value) {
+        static_assert(detail::is_optional(Field.encoding));
+        values_[slot<Field>()] = value;
+        dirty_[slot<Field>() / 64] |= std::uint64_t{1} << slot<Field>() % 64;
     }
     /// The processor changed the field itself, to this value.
     template <auto Field>
@@ -219,7 +232,7 @@ class cached_vmcs {
             auto const e = detail::encodings[n];
             auto const kind = static_cast<field_kind>(e >> 10 & 3);
             if (kind == field_kind::control or kind == field_kind::host or e == vmcs_link_pointer.encoding or
-                e == guest_ia32_pat.encoding or e == guest_ia32_efer.encoding)
+                e == guest_ia32_pat.encoding or e == guest_ia32_efer.encoding or detail::is_optional(e))
                 set[n / 64] |= std::uint64_t{1} << n % 64;
         }
         return set;
@@ -237,11 +250,12 @@ class cached_vmcs {
             all[n / 64] |= std::uint64_t{1} << n % 64;
         return all;
     }();
-    /// A new VMCS holds nothing that can be relied on.
+    /// A new VMCS holds nothing that can be relied on. Of the optional fields nobody knows yet which there are.
     std::array<std::uint64_t, words> dirty_ = [] {
         std::array<std::uint64_t, words> writable{};
         for (unsigned n{0}; n < detail::field_count; ++n)
-            if (static_cast<field_kind>(detail::encodings[n] >> 10 & 3) != field_kind::exit_information)
+            if (static_cast<field_kind>(detail::encodings[n] >> 10 & 3) != field_kind::exit_information and
+                not detail::is_optional(detail::encodings[n]))
                 writable[n / 64] |= std::uint64_t{1} << n % 64;
         return writable;
     }();
