@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include "executed.hpp"
 #include "image.hpp"
 #include "recursion.hpp"
 #include "report.hpp"
@@ -30,6 +31,7 @@ struct options {
     std::string file{};
     std::string rules{own_folder() / "rules.txt"};
     std::string cuts{own_folder() / "cuts.txt"};
+    std::string executed{};
     verify::wishes wanted{};
     bool json{};
 };
@@ -43,7 +45,10 @@ auto run(options const& o) -> int {
     auto hot = verify::walk(file, decode, seen, named, cuts, o.wanted);
     verify::find_recursion(file, decode, hot);
     auto const stack = verify::follow_stack(file, decode, named, hot);
-    verify::findings const found{o.file, file, decode, hot, stack};
+    verify::executed ran;
+    if (not o.executed.empty())
+        ran = verify::compare_with_executed(o.executed, file, decode, hot);
+    verify::findings const found{o.file, file, decode, hot, stack, ran};
     if (o.json)
         verify::print_json(std::cout, found);
     else
@@ -70,6 +75,7 @@ auto main(int argc, char** argv) -> int {
     app.add_option("--cuts", o.cuts, "calls that are not followed: lines of pattern TAB reason")->capture_default_str();
     app.add_option("--root", o.wanted.extra_roots, "verify from this symbol too; `*` stands for any text");
     app.add_flag("--idt", o.wanted.needs_interrupt_entries, "the file must have interrupt entries");
+    app.add_option("--executed", o.executed, "compare with a record of hv-exit-trace: all of it must be verified");
     app.add_flag("--json", o.json, "print JSON, with the address ranges that were verified");
     try {
         app.parse(argc, argv);

@@ -73,6 +73,9 @@ void print_text(std::ostream& out, findings const& f) {
     totals const sum{f};
     out << "stack: " << (f.stack.bytes ? std::to_string(*f.stack.bytes) + " bytes at most" : "unknown")
         << (f.stack.deepest.empty() ? "" : ", " + f.stack.deepest) << '\n';
+    if (f.ran.count != 0)
+        out << "executed: " << f.ran.instructions.size() << " different instructions behind " << f.ran.exits
+            << " exits, " << f.ran.count << " in all\n";
     out << f.path << ": " << f.hot.roots.size() << " roots, " << sum.routines.size() << " functions, "
         << f.hot.instructions.size() << " instructions, " << sum.bytes << " bytes, " << cuts << " cuts, "
         << f.hot.violations.size() << " violations\n";
@@ -90,7 +93,10 @@ void print_json(std::ostream& out, findings const& f) {
               {"leaves", json::array()},
               {"cuts", json::array()},
               {"violations", json::array()},
-              {"ranges", json::array()}};
+              {"ranges", json::array()},
+              {"text", json::array()},
+              {"entries", f.hot.entries},
+              {"leave_returns", f.hot.leave_returns}};
     for (auto const a : sum.routines)
         made["functions"].push_back(f.file.describe(a));
     for (auto const& r : f.hot.roots)
@@ -110,6 +116,12 @@ void print_json(std::ostream& out, findings const& f) {
                                       {"chain", v.chain}});
     for (auto const& [first, end] : sum.ranges)
         made["ranges"].push_back({first, end});
+    if (f.ran.count != 0)
+        made["executed"] = {
+            {"instructions", f.ran.instructions.size()}, {"exits", f.ran.exits}, {"count", f.ran.count}};
+    for (auto const& s : f.file.sections())
+        if (s.executable)
+            made["text"].push_back({s.first, s.end()});
     out << made.dump(2) << '\n';
 }
 

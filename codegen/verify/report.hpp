@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include "executed.hpp"
 #include "stack.hpp"
 
 #include <iosfwd>
@@ -14,6 +15,7 @@ struct findings {
     decoder& decode;
     closure const& hot;
     stack_use stack{};
+    executed ran{};
 };
 
 /// For people. Violations come first where there are some.

@@ -38,6 +38,9 @@ class walker {
             work_.pop_front();
             take(n);
         }
+        out_.entries = seen_.entries;
+        for (auto const f : out_.leaves)
+            note_leave_returns(f);
         for (auto const& [key, f] : frames_)
             if (key.second == entered::by_call and not f.returns and not returned_.contains(key.first))
                 out_.never_return.insert(key.first);
@@ -176,6 +179,7 @@ class walker {
             return;
         }
         case entered::before:
+            returns_[key.first].insert(i.at);
             return_to_callers(key.first, i, n);
             return;
         case entered::by_interrupt:
@@ -205,6 +209,7 @@ class walker {
             auto const g = file_.function_at(c.at)->first;
             connect(from, f);
             if (not c.call) {
+                continued_in_[g].insert(f);
                 return_to_callers(g, i, n);
             } else if (file_.function_at(c.at)->contains(from.next())) {
                 out_.called.insert(f);
@@ -212,6 +217,17 @@ class walker {
             } else {
                 violate(from, "continues past the end of its function", n);
             }
+        }
+    }
+
+    /// The returns of a function, its tail calls' included.
+    void note_leave_returns(address f) {
+        std::set<address> seen{f};
+        for (std::deque<address> work{f}; not work.empty(); work.pop_front()) {
+            out_.leave_returns.merge(std::set{returns_[work.front()]});
+            for (auto const g : continued_in_[work.front()])
+                if (seen.insert(g).second)
+                    work.push_back(g);
         }
     }
 
@@ -284,6 +300,8 @@ class walker {
     std::map<frame_key, frame> frames_{};
     std::deque<std::size_t> work_{};
     std::set<address> returned_{};
+    std::map<address, std::set<address>> returns_{};      ///< of functions entered before the walk began
+    std::map<address, std::set<address>> continued_in_{}; ///< what such a function jumps to
     std::set<std::pair<address, std::string>> reported_{};
 };
 

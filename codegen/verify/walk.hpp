@@ -44,8 +44,10 @@ struct edge {
 struct closure {
     std::vector<root> roots{};
     std::set<address> instructions{};
-    std::set<address> leaves{}; ///< functions whose return ended a path
-    std::set<address> called{}; ///< where frames begin with an intact return address
+    std::set<address> entries{};       ///< VMRUN, VMLAUNCH and VMRESUME
+    std::set<address> leaves{};        ///< functions whose return ended a path
+    std::set<address> leave_returns{}; ///< the returns that do
+    std::set<address> called{};        ///< where frames begin with an intact return address
     std::set<address> interrupt_entries{};
     std::set<address> never_return{};                   ///< called, and no return found
     std::map<address, std::map<address, edge>> edges{}; ///< between routines, by their first addresses

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "qemu_plugin.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// A plugin of QEMU that records which instructions execute between a #VMEXIT and the next VMRUN.
+///
+///   -plugin libhv-exit-trace.so,verified=JSON,out=FILE
+///
+/// JSON is what `hv-verify --json` says of the image. FILE gets a line an instruction: address, bytes, how often. An
+/// instruction belongs to the image by where it lies in physical memory: a guest may use the same addresses.
+namespace {
+
+using address = std::uint64_t;
+
+/// Whose instructions a processor executes.
+enum class world : std::uint8_t {
+    outside, ///< the hypervisor's, before the first entry and after the way of exits was left
+    guest,
+    hot ///< the hypervisor's, between an exit and the next entry
+};
+
+/// What an instruction does to the world.
+enum class effect : std::uint8_t { none, enters, leaves };
+
+struct record {
+    effect does{};
+    bool of_image{};
+    std::atomic<std::uint64_t> count{};
+};
+
+class trace {
+  public:
+    void read(std::string const& path) {
+        std::ifstream stream{path};
+        auto const said = nlohmann::json::parse(stream);
+        text_ = said.at("text").get<std::vector<std::pair<address, address>>>();
+        entries_ = said.at("entries").get<std::set<address>>();
+        leaves_ = said.at("leave_returns").get<std::set<address>>();
+    }
+
+    void translated(qemu_plugin_tb const* block) {
+        std::scoped_lock const hold{lock_};
+        for (std::size_t n{}; n < qemu_plugin_tb_n_insns(block); ++n) {
+            auto* const i = qemu_plugin_tb_get_insn(block, n);
+            auto const at = qemu_plugin_insn_vaddr(i);
+            auto const of_image = is_of_image(at, reinterpret_cast<address>(qemu_plugin_insn_haddr(i)));
+            // The hypervisor never executes a block that was translated for a guest.
+            if (not of_image and worlds_.at(here_) == world::guest)
+                continue;
+            auto const* bytes = static_cast<char const*>(qemu_plugin_insn_data(i));
+            auto& r = records_[{at, {bytes, qemu_plugin_insn_size(i)}}];
+            r.of_image = of_image;
+            if (of_image)
+                r.does = entries_.contains(at) ? effect::enters : leaves_.contains(at) ? effect::leaves : effect::none;
+            qemu_plugin_register_vcpu_insn_exec_cb(i, &trace::executed, QEMU_PLUGIN_CB_NO_REGS, &r);
+        }
+    }
+
+    void write(std::string const& path) {
+        std::ofstream stream{path};
+        stream << std::hex;
+        for (auto const& [key, r] : records_)
+            if (r.count != 0) {
+                stream << key.first << ' ';
+                for (auto const byte : key.second) {
+                    constexpr std::string_view digits{"0123456789abcdef"};
+                    stream << digits[static_cast<unsigned char>(byte) >> 4] << digits[byte & 0xf];
+                }
+                stream << ' ' << r.count << '\n';
+            }
+        if (not stream.flush())
+            std::cerr << "hv-exit-trace: " << path << " cannot be written\n";
+    }
+
+  private:
+    static void executed(unsigned processor, void* data) {
+        auto& r = *static_cast<record*>(data);
+        auto& now = worlds_[processor % worlds_.size()];
+        here_ = processor % worlds_.size();
+        if (now == world::guest and r.of_image)
+            now = world::hot;
+        if (now == world::hot)
+            r.count.fetch_add(1, std::memory_order_relaxed);
+        if (r.does == effect::enters)
+            now = world::guest;
+        else if (r.does == effect::leaves and now == world::hot)
+            now = world::outside;
+    }
+
+    /// Nothing else executes at the image's addresses before it, so its first block tells where it lies.
+    auto is_of_image(address at, address in_memory) -> bool {
+        auto const is_text = [&](address a) {
+            for (auto const& [first, end] : text_)
+                if (a >= first and a < end)
+                    return true;
+            return false;
+        };
+        if (in_memory == 0)
+            return false;
+        if (base_ == 0 and is_text(at))
+            base_ = in_memory - at;
+        return base_ != 0 and is_text(in_memory - base_);
+    }
+
+    std::vector<std::pair<address, address>> text_{};
+    std::set<address> entries_{};
+    std::set<address> leaves_{};
+    address base_{};
+    std::mutex lock_{};
+    std::map<std::pair<address, std::string>, record> records_{};
+
+    static inline std::array<world, 64> worlds_{};
+    /// The processor that executes on this thread.
+    static inline thread_local std::size_t here_{};
+};
+
+struct options {
+    trace made{};
+    std::string out{};
+};
+// QEMU hands nothing to the callback that it calls for a block, and calls the last one behind all destructors.
+auto& the = *new options;
+
+void on_translation(qemu_plugin_id_t, qemu_plugin_tb* block) {
+    the.made.translated(block);
+}
+void at_exit(qemu_plugin_id_t, void*) {
+    the.made.write(the.out);
+}
+
+} // namespace
+
+extern "C" {
+
+[[gnu::visibility("default")]] int qemu_plugin_version{1};
+
+[[gnu::visibility("default")]] auto qemu_plugin_install(qemu_plugin_id_t id, qemu_info_t const*, int count,
+                                                        char** arguments) -> int {
+    try {
+        for (int n{}; n < count; ++n) {
+            std::string_view const argument{arguments[n]};
+            if (argument.starts_with("verified="))
+                the.made.read(std::string{argument.substr(9)});
+            else if (argument.starts_with("out="))
+                the.out = argument.substr(4);
+        }
+    } catch (std::exception const& e) {
+        std::cerr << "hv-exit-trace: what hv-verify --json wrote cannot be read: " << e.what() << '\n';
+        return 1;
+    }
+    if (the.out.empty()) {
+        std::cerr << "hv-exit-trace: verified=FILE and out=FILE are needed\n";
+        return 1;
+    }
+    qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
+    qemu_plugin_register_atexit_cb(id, at_exit, nullptr);
+    return 0;
+}
+}
