@@ -75,6 +75,23 @@ TEST_CASE("every register that a setter changes is what the processor works with
     CHECK(cpu.cpl() == 3);
 }
 
+TEST_CASE("LMA is LME and CR0.PG, also where the processor cleared it before a write to CR0 exited") {
+    svm_seat seat;
+    auto& cpu = seat.cpu;
+    cpu.set_cr4(x86::cr4::pae);
+    cpu.set_cr0(0x8001'0031);
+    cpu.set_efer(x86::efer::lme);
+    seat.model.next = [](svm_model::guest& g) {
+        g.state.write(g.state.save.efer, g.state.save.efer & ~x86::efer::lma);
+        g.exit(0x10);
+    };
+    recording_handler handler;
+    (void)seat.enter(handler);
+    CHECK(cpu.efer() == (x86::efer::lme | x86::efer::lma));
+    cpu.set_cr0(0x0001'0031);
+    CHECK(cpu.efer() == x86::efer::lme);
+}
+
 TEST_CASE("a software interrupt of the guest's own is forgotten: its instruction executes again") {
     svm_seat seat;
     recording_handler handler;

@@ -70,12 +70,11 @@ class registers {
             flush_ = true;
         vmcb_->write(vmcb_->save.cr4, real);
     }
-    [[nodiscard]] auto efer() const -> std::uint64_t { return vmcb_->save.efer & ~x86::efer::svme; }
+    /// Bochs 2.7 has cleared LMA already when a write to CR0 that ends paging exits.
+    [[nodiscard]] auto efer() const -> std::uint64_t { return with_lma(vmcb_->save.efer) & ~x86::efer::svme; }
     /// SVME must be set in a guest and is hidden from it. LMA is LME and CR0.PG, as in the processor.
     void set_efer(std::uint64_t value) {
-        auto real = (value & ~x86::efer::lma) | x86::efer::svme;
-        if ((real & x86::efer::lme) != 0 and (vmcb_->save.cr0 & x86::cr0::pg) != 0)
-            real |= x86::efer::lma;
+        auto const real = with_lma(value) | x86::efer::svme;
         if (real == vmcb_->save.efer)
             return;
         vmcb_->write(vmcb_->save.efer, real);
@@ -228,6 +227,10 @@ class registers {
   protected:
     static constexpr std::uint64_t cr4_never{x86::cr4::vmxe | x86::cr4::smxe | x86::cr4::pke | x86::cr4::cet};
 
+    [[nodiscard]] auto with_lma(std::uint64_t efer) const -> std::uint64_t {
+        auto const active = (efer & x86::efer::lme) != 0 and (vmcb_->save.cr0 & x86::cr0::pg) != 0;
+        return (efer & ~x86::efer::lma) | (active ? x86::efer::lma : 0);
+    }
     [[nodiscard]] static constexpr auto table(vmcb_segment const& s) -> x86::descriptor_table {
         return {s.base, static_cast<std::uint16_t>(s.limit)};
     }
