@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: the local APIC can be switched off and on through IA32_APIC_BASE, and works again.
 // reference: no, QEMU never switches an APIC on again.
 #include "devices.hpp"

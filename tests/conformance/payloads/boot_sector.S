@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: a boot sector runs in real mode: ports, software interrupts, segments, HLT until the timer, and the exit port.
         .code16
         .text

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant pc_xsave
 // judges: TSC, 8254, HPET, ACPI timer and local APIC timer run at rates that agree within half a percent.
 #include "devices.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: control registers read back what was written, and their task-switched and protection flags work.
 #include "payload.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: reserved bits and impossible combinations in CR0, CR3, CR4 and EFER raise #GP and change nothing.
 // reference: no, QEMU lets several of them through; Bochs refuses all.
 #include "payload.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_xsave
+// smoke: yes
 // judges: CPUID tells a coherent story: what it promises works, and reading it changes nothing else.
 #include "payload.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: CPUID admits to a hypervisor and denies what a guest must not use: leaves that no rule names read as zeros.
 // reference: no, QEMU shows what its processor has and answers an unknown leaf with the highest one.
 #include "payload.hpp"

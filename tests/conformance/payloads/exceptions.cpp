@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: each exception arrives at its own gate, with its error code, at the instruction that raised it.
 #include "payload.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant pc_xsave
+// smoke: yes
 // judges: every instruction that a hypervisor may take over leaves all other registers alone and goes on behind itself.
 #include "payload.hpp"
 

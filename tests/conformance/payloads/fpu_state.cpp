@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant pc_xsave
 // judges: x87, MMX and SSE registers, their control words and status survive exits and interrupts.
 #include "devices.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 3
+// says: hv: stopped: halted
 // judges: a machine of which every processor halts with interrupts off can never run again, and is stopped.
 // reference: no, QEMU waits for ever.
 #include "payload.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
 // judges: HLT sleeps until an HPET timer's interrupt comes through the I/O APIC, by an edge and by a level.
 #include "devices.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: HLT sleeps until the local APIC's timer fires, once or periodically, and the counter tells the same time.
 #include "devices.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: HLT sleeps until the 8254's interrupt comes through the 8259, as often and as late as the rate says.
 #include "devices.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
 // judges: the clock's periodic interrupt ends HLT; it does not come again before register C was read.
 #include "devices.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: an instruction that reaches a device works wherever its bytes lie, across pages and at each offset.
 #include "devices.hpp"
 

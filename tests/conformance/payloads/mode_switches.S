@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: a guest goes from real mode to protected mode, to paging, to big real mode and back, a hundred times.
         .code16
         .text

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// smoke: yes
 // judges: addresses, memory types and bits that an MSR cannot hold raise #GP and change nothing.
 // reference: no, QEMU does not check these values; Bochs does.
 #include "payload.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: the MSRs of SYSCALL, SYSENTER, FS, GS, PAT and TSC_AUX keep what is written.
 #include "payload.hpp"
 

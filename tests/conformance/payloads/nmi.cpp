@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: an NMI comes with interrupts off, and a second one waits for IRET, however often it was sent.
 #include "devices.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 3
+// says: hv: stopped: outside memory (a guest page table)
 // judges: a guest whose page tables point where there is no memory is stopped, not looped over.
 // reference: no, QEMU reads absent memory as something.
 #include "payload.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant pc_xsave
+// smoke: yes
 // judges: page tables mean what the manual says: permissions, accessed and dirty flags, flushes, reserved bits.
 #include "payload.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
 // judges: the 8254 counts down, holds a latched count, and tells mode, access and output by its read-back command.
 #include "devices.hpp"
 

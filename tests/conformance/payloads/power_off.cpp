@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// says: hv: stopped: power off
 // judges: SLP_TYP 5 with SLP_EN in the PM1 control register powers the machine off.
 #include "devices.hpp"
 

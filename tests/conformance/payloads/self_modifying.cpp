@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
 // judges: code that a guest changes runs as changed, also the next instruction, also through another address.
 #include "payload.hpp"
 

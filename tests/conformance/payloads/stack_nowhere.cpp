@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 3
+// says: hv: stopped: outside memory
 // judges: a guest whose stack points where there is no memory ends in a shutdown, not in a loop of the hypervisor.
 // reference: no, QEMU has bytes everywhere: writes to nothing vanish.
 #include "payload.hpp"

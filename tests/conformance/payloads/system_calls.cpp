@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: SYSCALL and SYSRET cross the rings, privilege holds user code, exits from ring 3 are like others.
 #include "payload.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
+// smoke: yes
 // judges: CR8 and the task-priority register are one, and hold back interrupts of their class and below.
 #include "devices.hpp"
 

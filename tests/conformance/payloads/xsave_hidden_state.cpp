@@ -3,6 +3,8 @@
 // machine: pc_xsave
 // says: stopped: isolation broken
 // reference: no, the processor itself has the state that the hypervisor hides
+// not on bochs-svm: The processor intercepts XSETBV, and xsave_refused_state judges what the guest gets.
+// not on bochs-vmx: XSETBV always exits under VMX, and xsave_refused_state judges what the guest gets.
 // judges: a guest that turns on a state which its CPUID hides is stopped, because XSETBV does not exit.
 #include "payload.hpp"
 #include "xsave.hpp"

@@ -13,3 +13,8 @@ struct pc_variant : pc {
     static constexpr bool halt_detection{false};
     using trace = hv::trace_ring<256>;
 };
+
+/// The same machine on Intel's processors.
+struct pc_vmx_variant : pc_variant {
+    using backend = hv::vmx;
+};

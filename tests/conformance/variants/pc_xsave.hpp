@@ -7,3 +7,8 @@
 struct pc_xsave : pc {
     static constexpr bool hide_xsave{false};
 };
+
+/// The same machine on Intel's processors.
+struct pc_vmx_xsave : pc_xsave {
+    using backend = hv::vmx;
+};
