@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // also on: pc_variant
-// not on bochs-svm: Bochs 2.7 does not load CR2 from the VMCB.
 // judges: REP MOVS from a device into memory that runs into an absent page faults at the right unit and goes on.
 #include "devices.hpp"
 

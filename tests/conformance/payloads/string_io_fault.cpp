@@ -2,7 +2,6 @@
 // expect: 0
 // also on: pc_variant
 // smoke: yes
-// not on bochs-svm: Bochs 2.7 does not load CR2 from the VMCB.
 // judges: a page fault inside REP INS or OUTS leaves the registers at the unit that faulted, which did not move.
 #include "devices.hpp"
 

@@ -70,6 +70,26 @@ TEST_CASE("reads of CR0 exit only while the guest's caches are off on paper") {
     }
 }
 
+TEST_CASE("a guest has its CR2 even where VMRUN leaves the processor's as it is") {
+    svm_seat seat;
+    seat.model.loads_cr2 = false;
+    for (std::uint64_t const value : {0x1111u, 0x1112u}) {
+        seat.cpu.set_cr2(value);
+        look(seat, [&](vmcb const& b) { CHECK(at<std::uint64_t>(b, 0x640) == value); });
+    }
+    seat.model.next = [](svm_model::guest& g) {
+        g.state.write(g.state.save.cr2, 0x2222); // a fault of its own
+        g.exit(0x78);
+    };
+    recording_handler handler;
+    CHECK(seat.enter(handler) == verdict::leave);
+    CHECK(seat.cpu.cr2() == 0x2222);
+    seat.cpu.detach(seat.host, seat.processors[0]);
+    seat.model.current().cr2 = 0x3333; // a fault of the host, or another guest's
+    seat.cpu.attach(seat.host, seat.processors[0]);
+    look(seat, [](vmcb const& b) { CHECK(at<std::uint64_t>(b, 0x640) == 0x2222); });
+}
+
 TEST_CASE("all ports and all MSRs exit but the direct ones") {
     static constexpr std::array direct{x86::msr::ia32_star, x86::msr::ia32_kernel_gs_base, x86::msr::ia32_sysenter_eip};
     svm_seat seat{vm_controls{.direct_msrs = direct}};

@@ -29,7 +29,7 @@ class svm_model {
         backends::fake::translation_cache translations{};
         std::map<std::uint64_t, vmcb> cached{}; ///< by physical address
         std::array<std::uint64_t, 4> debug_addresses{};
-        std::uint64_t debug_status{0xffff'0ff0}, debug_control{0x400}, xcr0{7};
+        std::uint64_t debug_status{0xffff'0ff0}, debug_control{0x400}, xcr0{7}, cr2{0x7777};
         std::uint64_t host_saved{}; ///< where VMSAVE stored the host
         unsigned flushes_of_all{}, flushes_of_one{};
     };
@@ -68,6 +68,7 @@ class svm_model {
     std::uint32_t asids{16};
     bool has_clean_bits{true}, has_flush_by_asid{true}, has_next_rip{true};
     bool keeps_shadow{true};        ///< QEMU's does not
+    bool loads_cr2{true};           ///< Bochs's does not
     program next{};                 ///< executed by the next VMRUN
     std::vector<event> delivered{}; ///< events that reached the guest
     std::uint64_t entries{};
@@ -91,6 +92,8 @@ class svm_model {
         control.bytes_fetched = 0;
         if (not keeps_shadow)
             control.interrupt_shadow = 0;
+        if (not loads_cr2)
+            g.state.write(g.state.save.cr2, p.cr2);
         deliver(g.state);
         if (window_opens(g.state))
             g.exit(0x64);
@@ -100,6 +103,7 @@ class svm_model {
             g.exit(0x7f);
         control.nrip = has_next_rip and g.length != 0 ? g.state.save.rip + g.length : 0;
         store(memory, g.state);
+        p.cr2 = g.state.save.cr2;
         p.cached.insert_or_assign(where.value, g.state);
     }
 
@@ -208,6 +212,7 @@ struct modelled_world_switch {
     static inline svm_model* model{};
 
     static void enter(std::uint64_t* gprs, hpa guest, hpa host) { model->vmrun(gprs, guest, host); }
+    static void write_cr2(std::uint64_t v) { model->current().cr2 = v; }
     static void save_host(hpa host) { model->current().host_saved = host.value; }
     [[nodiscard]] static auto read_debug_registers() { return model->current().debug_addresses; }
     static void write_debug_registers(std::array<std::uint64_t, 4> const& d) { model->current().debug_addresses = d; }

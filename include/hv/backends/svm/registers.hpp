@@ -55,7 +55,10 @@ class registers {
         set_efer(efer());
     }
     [[nodiscard]] auto cr2() const -> std::uint64_t { return vmcb_->save.cr2; }
-    void set_cr2(std::uint64_t value) { vmcb_->write(vmcb_->save.cr2, value); }
+    void set_cr2(std::uint64_t value) {
+        vmcb_->write(vmcb_->save.cr2, value);
+        cr2_stale_ = true;
+    }
     [[nodiscard]] auto cr3() const -> std::uint64_t { return vmcb_->save.cr3; }
     void set_cr3(std::uint64_t value) {
         vmcb_->write(vmcb_->save.cr3, value);
@@ -242,6 +245,7 @@ class registers {
     std::uint64_t xcr0_{1};
     std::uint64_t tsc_aux_{};
     bool tsc_aux_stale_{}; ///< the processor does not have tsc_aux_ yet
+    bool cr2_stale_{};     ///< the processor may not have the guest's CR2
     bool xsave_{};         ///< the guest may set CR4.OSXSAVE
     bool flush_{};         ///< before the next entry
 };

@@ -74,6 +74,7 @@ class vcpu : public events {
             if (auto const xss = host.read_msr(x86::msr::ia32_xss))
                 out.xss = xss.value;
         WorldSwitch::save_host(on.host_state_);
+        cr2_stale_ = true;
         attached_ = true;
     }
 
@@ -151,6 +152,8 @@ class vcpu : public events {
             static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, tsc_aux_));
             tsc_aux_stale_ = false;
         }
+        if (std::exchange(cr2_stale_, false)) [[unlikely]] // VMRUN loads it, but not in Bochs
+            WorldSwitch::write_cr2(vmcb_->save.cr2);
         auto const host_xcr0 = on.displaced_.xcr0, host_xss = on.displaced_.xss;
         if (xsave_ and xcr0_ != host_xcr0)
             WorldSwitch::write_xcr0(xcr0_);

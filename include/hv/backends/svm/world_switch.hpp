@@ -94,6 +94,8 @@ struct world_switch {
                      :
                      : "r"(d[0]), "r"(d[1]), "r"(d[2]), "r"(d[3]));
     }
+    static void write_cr2(std::uint64_t value) { asm volatile("mov %0, %%cr2" : : "r"(value)); }
+
     [[nodiscard]] static auto read_debug_status() -> std::uint64_t {
         std::uint64_t value;
         asm volatile("mov %%dr6, %0" : "=r"(value));
