@@ -213,6 +213,26 @@ inline auto configuration_of(unsigned timer) -> u64 {
 inline auto comparator_of(unsigned timer) -> u64 {
     return 0x108 + 0x20 * timer;
 }
+
+/// Sends timer 0 to the highest pin that it can reach and the I/O APIC has; `low` is the lower half of the entry there.
+inline auto route(u32 low) -> unsigned {
+    auto const routes = read(configuration_of(0)) >> 32;
+    auto pin = ioapic::pins();
+    while (pin != 0 and (routes >> --pin & 1) == 0) {
+    }
+    ioapic::route(pin, low);
+    return pin;
+}
+/// Starts the counter at 0 and timer 0, with `how` of its configuration, to fire at `ticks` or, if periodic, each `ticks`.
+inline void start(unsigned pin, u64 how, u64 ticks) {
+    write(configuration, 0);
+    write(counter, 0);
+    write(configuration_of(0), u64{pin} << 9 | interrupt | how);
+    write(comparator_of(0), ticks);
+    if ((how & periodic) != 0)
+        write(comparator_of(0), ticks); // the first one was the comparator, as set_value said
+    write(configuration, 1);
+}
 } // namespace hpet
 
 /// The real-time clock.

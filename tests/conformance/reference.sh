@@ -29,12 +29,17 @@ while IFS=$'\t' read -r name expected processors reference file sentence; do
     3) wanted='0' ;;
     124) wanted='124' ;;
     esac
-    seconds=60
-    ((expected != 124)) || seconds=5
-    output=$(timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg -cpu max,-svm -m 64 -smp "$processors" \
-        -nodefaults -display none -no-reboot -debugcon stdio -serial null -device isa-debug-exit,iobase=0xf4,iosize=4 \
-        "${boot[@]}" </dev/null 2>&1)
-    status=$?
+    # Instructions are the clock, as in expect_run.sh, and a busy computer may need longer to come to the payload's name.
+    limits=(60)
+    ((expected != 124)) || limits=(5 60)
+    for seconds in "${limits[@]}"; do
+        output=$(timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg -cpu max,-svm -m 64 -smp "$processors" \
+            -icount shift=4,sleep=off -rtc base=2026-01-01,clock=vm \
+            -nodefaults -display none -no-reboot -debugcon stdio -serial null -device isa-debug-exit,iobase=0xf4,iosize=4 \
+            "${boot[@]}" </dev/null 2>&1)
+        status=$?
+        [[ $status == 124 && $output != *"$name"* ]] || break
+    done
     # QEMU's own failures are a status of 1 too; a payload that ran has printed its name.
     if [[ " $wanted " == *" $status "* && $output == *"$name"* ]]; then
         echo "ok $name"
