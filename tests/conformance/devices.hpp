@@ -223,7 +223,7 @@ inline auto route(u32 low) -> unsigned {
     ioapic::route(pin, low);
     return pin;
 }
-/// Starts the counter at 0 and timer 0, with `how` of its configuration, to fire at `ticks` or, if periodic, each `ticks`.
+/// Starts the counter at 0, and timer 0 with `how` of its configuration: at `ticks`, or every `ticks` if periodic.
 inline void start(unsigned pin, u64 how, u64 ticks) {
     write(configuration, 0);
     write(counter, 0);
