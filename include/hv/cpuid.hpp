@@ -116,7 +116,8 @@ struct default_cpuid_profile {
             cpuid_rule{.function = 0x6, .set = {.eax = 1u << 2}}, // the local APIC's timer always runs
             cpuid_rule{.function = 0x7, .index = 0, .match_index = true,
                        .allow = {.ebx = structured_ebx, .ecx = leaf7_ecx::umip, .edx = leaf7_edx::fsrm}},
-            cpuid_rule{.function = 0x40000000, .set = {.eax = 0x40000000, .ebx = 0x20207668, .ecx = 0x20207668, .edx = 0x20207668}},
+            cpuid_rule{.function = 0x40000000, .set = {.eax = 0x40000010, .ebx = 0x20207668, .ecx = 0x20207668, .edx = 0x20207668}},
+            cpuid_rule{.function = 0x40000010}, // kHz of the TSC and of the local APIC's timer
             cpuid_rule{.function = 0x80000000, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0x80000008}},
             cpuid_rule{.function = 0x80000001, .allow = {.eax = all, .ecx = extended_ecx, .edx = extended_edx}},
             cpuid_rule{.function = 0x80000002, .allow = {all, all, all, all}},

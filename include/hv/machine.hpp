@@ -50,6 +50,8 @@ struct default_machine {
     /// checks none.
     static constexpr std::array<std::uint32_t, 0> direct_msrs{};
     static constexpr tsc_policy tsc{tsc_policy::offset};
+    /// Hz of the guest's TSC where it is scaled or trapped; 0: that of the host on which the machine is made.
+    static constexpr std::uint64_t tsc_frequency{0};
     /// When nested page tables are filled: when memory is given to the machine, or when the guest first touches it.
     static constexpr fill memory_fill{fill::eager};
     /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. False: guests have the states of `xcr0_allowed`, and the XSAVE
@@ -114,8 +116,11 @@ struct machine_checks {
                   "xcr0_allowed has AVX without SSE, which no XCR0 takes");
     static_assert((Machine::xcr0_allowed & ~(x86::xcr0::x87 | x86::xcr0::sse | x86::xcr0::avx)) == 0,
                   "xcr0_allowed names a state that guests cannot have: there are x87, SSE and AVX");
-    static_assert(Machine::tsc != tsc_policy::scaled,
-                  "tsc_policy::scaled needs processor support that no backend here has yet");
+    static_assert(Machine::tsc != tsc_policy::offset or Machine::tsc_frequency == 0,
+                  "tsc_frequency needs tsc_policy::scaled or trapped: an offset leaves the host's");
+    static_assert(Machine::tsc_frequency == 0 or
+                      (Machine::tsc_frequency >= 1'000'000 and Machine::tsc_frequency <= 10'000'000'000),
+                  "tsc_frequency is in Hz, from 1 MHz to 10 GHz");
     static_assert(not any_drives_a_line(typename Machine::devices::all{}) or Machine::devices::template has<pic_8259> or
                       Machine::devices::template has<ioapic>,
                   "a device drives an interrupt line, but the machine has neither a pic_8259 nor an ioapic");

@@ -99,7 +99,8 @@ namespace hv {
 }
 
 /// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE;
-/// leaf Dh tells sizes by XCR0. A profile may pass all that the host says; that state is the guest's own nevertheless.
+/// leaf Dh tells sizes by XCR0; leaves 15h, 16h and 4000_0010h the frequencies of this guest's clocks. A profile may
+/// pass all that the host says; that state is the guest's own nevertheless.
 template <typename Vcpu>
 [[nodiscard]] auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index) -> x86::cpuid_result {
     auto const* leaf = cpu.cpuid().find(function, index);
@@ -123,6 +124,14 @@ template <typename Vcpu>
     } else if (function == 0xd and index == 0) {
         values.ebx = xsave_area_size(cpu.cpuid(), cpu.hardware().xcr0());
         values.ecx = xsave_area_size(cpu.cpuid(), supported_xcr0(cpu.cpuid()));
+    } else if (function == 0x15) {
+        values = {}; // no crystal clock drives both the guest's TSC and its APIC timer
+    } else if (function == 0x16) {
+        values.eax = static_cast<std::uint32_t>((cpu.machine().tsc_frequency() + 500'000) / 1'000'000);
+        values.ebx = values.eax;
+    } else if (function == 0x40000010) {
+        values = {.eax = static_cast<std::uint32_t>(cpu.machine().tsc_frequency() / 1000),
+                  .ebx = Vcpu::has_lapic ? static_cast<std::uint32_t>(lapic::timer_frequency / 1000) : 0};
     }
     return values;
 }

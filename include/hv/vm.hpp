@@ -12,6 +12,7 @@
 #include <hv/policy.hpp>
 #include <hv/stop.hpp>
 #include <hv/time.hpp>
+#include <hv/tsc_ratio.hpp>
 #include <hv/vcpu.hpp>
 #include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
@@ -107,13 +108,10 @@ class vm {
         return when == never ? when.since_creation : when.since_creation + created_at_;
     }
     [[nodiscard]] auto wall_clock_at(instant when) -> std::int64_t { return host_->wall_clock() - (now() - when); }
+    /// Hz of the guest's TSC.
+    [[nodiscard]] auto tsc_frequency() const -> std::uint64_t { return tsc_frequency_; }
     [[nodiscard]] auto tsc_offset() const -> std::uint64_t { return tsc_offset_; }
-    [[nodiscard]] auto guest_tsc() -> std::uint64_t {
-        if constexpr (Machine::tsc == tsc_policy::trapped)
-            return ticks_in(now().since_creation, host_->tsc_frequency()) + tsc_offset_;
-        else
-            return host_->tsc() + tsc_offset_;
-    }
+    [[nodiscard]] auto guest_tsc() -> std::uint64_t { return tsc_without_offset() + tsc_offset_; }
     void set_guest_tsc(std::uint64_t value) {
         tsc_offset_ += value - guest_tsc();
         for (auto& processor : vcpus_)
@@ -124,7 +122,7 @@ class vm {
         constexpr std::uint64_t too_late{100ull * 366 * 24 * 60 * 60};
         auto const ahead = static_cast<std::int64_t>(value - guest_tsc());
         auto const ticks = static_cast<std::uint64_t>(ahead);
-        auto const frequency = host_->tsc_frequency();
+        auto const frequency = tsc_frequency_;
         if (ahead > 0 and ticks / frequency >= too_late)
             return never;
         return ahead <= 0 ? now() : now() + time_for(ticks, frequency);
@@ -247,9 +245,32 @@ class vm {
     static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
     static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
 
+    [[nodiscard]] auto tsc_without_offset() -> std::uint64_t {
+        if constexpr (Machine::tsc == tsc_policy::trapped)
+            return ticks_in(now().since_creation, tsc_frequency_);
+        else if constexpr (Machine::tsc == tsc_policy::scaled)
+            return scaled_tsc(host_->tsc(), tsc_ratio_, backend::tsc_scaling);
+        else
+            return host_->tsc();
+    }
+
+    /// The guest's TSC starts at 0. out_of_range if the processor cannot scale the host's to the machine's frequency.
+    [[nodiscard]] auto start_tsc() -> status {
+        tsc_frequency_ = Machine::tsc_frequency != 0 ? Machine::tsc_frequency : host_->tsc_frequency();
+        if constexpr (Machine::tsc == tsc_policy::scaled) {
+            auto const ratio = frequency_ratio(tsc_frequency_, host_->tsc_frequency(), backend::tsc_scaling);
+            if (not ratio)
+                return ratio.error;
+            tsc_ratio_ = ratio.value;
+        }
+        tsc_offset_ = 0 - tsc_without_offset();
+        return status::ok;
+    }
+
     [[nodiscard]] auto build() -> status {
         created_at_ = host_->now();
-        tsc_offset_ = Machine::tsc == tsc_policy::trapped ? 0 : 0 - host_->tsc();
+        if (auto const started = start_tsc(); started != status::ok)
+            return started;
         reason_ = {};
         input_ = -1;
         if (auto const made = memory_.create(*host_); made != status::ok)
@@ -258,6 +279,7 @@ class vm {
                                    .intercepted_exceptions = Machine::intercepted_exceptions,
                                    .direct_msrs = Machine::direct_msrs,
                                    .trap_tsc = Machine::tsc == tsc_policy::trapped,
+                                   .tsc_ratio = tsc_ratio_,
                                    .intercept_pause = Machine::intercept_pause,
                                    .hide_xsave = Machine::hide_xsave,
                                    .xcr0_allowed = Machine::xcr0_allowed};
@@ -287,6 +309,8 @@ class vm {
     Host* host_{};
     processor_type* processor_{};
     nanoseconds created_at_{};
+    std::uint64_t tsc_frequency_{};
+    std::uint64_t tsc_ratio_{}; ///< 0 unless the processor scales
     std::uint64_t tsc_offset_{};
     instant deadline_{never};
     int input_{-1};

@@ -28,11 +28,22 @@ class vmm {
 
     explicit vmm(Host& h) : host_{h} {}
 
-    /// What the processor has and lacks. Changes nothing. After `enable` it also tells what had to be tried.
-    [[nodiscard]] auto examine() -> processor_report { return processor_.examine(host_); }
+    /// What the processor has and lacks, for this machine. Changes nothing. After `enable` it also tells what had to be
+    /// tried.
+    [[nodiscard]] auto examine() -> processor_report {
+        auto report = processor_.examine(host_);
+        if constexpr (Machine::tsc == tsc_policy::scaled)
+            if (report.verdict == status::ok and not report.tsc_scaling) {
+                report.verdict = status::no_device;
+                report.missing = backend::tsc_scaling.feature;
+            }
+        return report;
+    }
 
     /// Turns virtualisation on, on this processor. no_device if it cannot run this machine: see examine.
     auto enable() -> status {
+        if (Machine::tsc == tsc_policy::scaled and examine().verdict != status::ok)
+            return status::no_device;
         auto const done = processor_.enable(host_);
         if constexpr (requires { backend::try_out(host_, processor_); })
             if (done == status::ok)

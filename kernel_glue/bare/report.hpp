@@ -90,6 +90,7 @@ void print_processor(Host& host, processor_report const& report) {
     feature("flush by ASID", report.flush_by_asid);
     feature("clean bits", report.clean_bits);
     feature("timer in the guest", report.bounded_stay);
+    feature("TSC scaling", report.tsc_scaling);
     feature("XSETBV intercept", report.xsetbv_intercepted);
     host.log(line.view());
 }

@@ -87,8 +87,10 @@ auto run_guest(host& h, boot_information const& boot) -> int {
     if (place == nullptr)
         return detail::refuse(h, "no memory for the virtual machine itself");
     auto& machine = *new (place) machine_type;
-    if (monitor.create(machine) != status::ok)
-        return detail::refuse(h, "the virtual machine could not be made: out of memory");
+    if (auto const made = monitor.create(machine); made != status::ok)
+        return detail::refuse(h, "the virtual machine could not be made: ",
+                              made == status::out_of_range ? "its TSC is too far from this processor's to be scaled"
+                                                           : "out of memory");
 
     guest::memory_layout const layout{.size = words.number("memory", 256) << 20};
     if (machine.give_memory(layout) != status::ok)
@@ -111,7 +113,7 @@ auto run_guest(host& h, boot_information const& boot) -> int {
                                                        .modules = std::span{files}.first(file_count),
                                                        .layout = layout,
                                                        .rsdp = rsdp,
-                                                       .tsc_khz = h.tsc_frequency() / 1000});
+                                                       .tsc_khz = machine.tsc_frequency() / 1000});
     if (not loaded)
         return detail::refuse(h, "cannot load the guest: ", loaded.reason);
 

@@ -20,6 +20,7 @@ ROOMS = [
     ("interrupt.hpp", "interrupt", 1),
     ("stop.hpp", "exit", 1),
     ("time.hpp", "time", 1),
+    ("tsc_ratio.hpp", "time", 1),
     ("backends/backend.hpp", "backend", 1),
     ("devices/device.hpp", "device", 1),
     ("memory/*", "memory", 2),

@@ -5,6 +5,7 @@
 #include <hv/event.hpp>
 #include <hv/exit.hpp>
 #include <hv/status.hpp>
+#include <hv/tsc_ratio.hpp>
 #include <hv/x86/registers.hpp>
 
 #include <concepts>
@@ -22,8 +23,9 @@ struct vm_controls {
     hpa nested_root{};                      ///< root of the nested page tables
     std::uint32_t intercepted_exceptions{}; ///< bit per vector, beyond those that isolation needs
     std::span<std::uint32_t const>
-        direct_msrs{}; ///< read and written by the guest without an exit; the backend switches them
-    bool trap_tsc{};   ///< RDTSC, RDTSCP and IA32_TSC exit
+        direct_msrs{};         ///< read and written by the guest without an exit; the backend switches them
+    bool trap_tsc{};           ///< RDTSC, RDTSCP and IA32_TSC exit
+    std::uint64_t tsc_ratio{}; ///< of the guest's TSC to the host's, see hv::tsc_scaling; 0: they count alike
     bool intercept_pause{};
     bool hide_xsave{};             ///< CR4.OSXSAVE is refused and XCR0 stays the host's
     std::uint64_t xcr0_allowed{7}; ///< else: a guest that comes out of a world switch with another state is stopped
@@ -37,6 +39,7 @@ struct processor_report {
     bool decode_assist{};
     bool flush_by_asid{};
     bool clean_bits{};
+    bool tsc_scaling{};
     bool bounded_stay{};            ///< the processor ends a guest's stay at a given time itself
     bool xsetbv_intercepted{};      ///< tried and seen: some emulators ignore the intercept. False if nobody tried
     std::uint32_t address_spaces{}; ///< ASIDs or VPIDs
@@ -139,6 +142,7 @@ concept hardware_backend = vcpu_registers<typename B::vcpu> and vcpu_events<type
                                     vm_controls const& controls, leave_always& handler, std::uint64_t value) {
                                typename B::nested_format; ///< the entry format of its nested page tables (hv/memory)
                                { B::name } -> std::convertible_to<char const*>;
+                               { B::tsc_scaling } -> std::convertible_to<tsc_scaling const&>;
                                {
                                    processor.examine(host)
                                } -> std::same_as<processor_report>; ///< looks, changes nothing that stays

@@ -19,6 +19,7 @@ struct npt_format;
 /// (hv/backends/fake/script.hpp), translations are remembered until they are flushed, and everything is recorded.
 struct fake {
     static constexpr char const* name{"fake"};
+    static constexpr hv::tsc_scaling tsc_scaling{.feature = "TSC scaling", .integer_bits = 16, .fraction_bits = 48};
     using nested_format = npt_format;
     using processor = backends::fake::processor;
     using vm = backends::fake::vm;

@@ -15,13 +15,15 @@ namespace hv {
 
 /// AMD's virtualisation, over any means of executing VMRUN: the instruction, or a model of it in tests.
 ///
-/// What a guest may change and VMRUN, VMLOAD and VMSAVE do not exchange: DR0-3 and TSC_AUX move at attach and detach,
-/// XCR0 at each entry and XSS if the host has one (unless XSAVE is hidden), PKRU and the user half of CET stay out of
-/// reach because CR4.PKE and CR4.CET do. SPEC_CTRL, DEBUGCTL and every other MSR stay the host's: writes exit, and no
-/// machine can ask for them as direct MSRs.
+/// What a guest may change and VMRUN, VMLOAD and VMSAVE do not exchange: DR0-3, TSC_AUX and the TSC ratio move at
+/// attach and detach, XCR0 at each entry and XSS if the host has one (unless XSAVE is hidden), PKRU and the user half
+/// of CET stay out of reach because CR4.PKE and CR4.CET do. SPEC_CTRL, DEBUGCTL and every other MSR stay the host's:
+/// writes exit, and no machine can ask for them as direct MSRs.
 template <typename WorldSwitch>
 struct basic_svm {
     static constexpr char const* name{"svm"};
+    static constexpr hv::tsc_scaling tsc_scaling{
+        .feature = "the TSC ratio MSR (CPUID 8000_000Ah EDX bit 4)", .integer_bits = 8, .fraction_bits = 32};
     using nested_format = npt_format;
     using processor = backends::svm::processor;
     using vm = backends::svm::vm;

@@ -21,6 +21,10 @@ namespace hv {
 template <typename WorldSwitch>
 struct basic_vmx {
     static constexpr char const* name{"vmx"};
+    static constexpr hv::tsc_scaling tsc_scaling{.feature =
+                                                     "use TSC scaling (secondary processor-based controls, bit 25)",
+                                                 .integer_bits = 16,
+                                                 .fraction_bits = 48};
     using nested_format = ept_format;
     using processor = backends::vmx::processor<WorldSwitch>;
     using vm = backends::vmx::vm;

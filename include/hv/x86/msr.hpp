@@ -61,6 +61,7 @@ inline constexpr std::uint32_t ia32_fs_base{0xc0000100};
 inline constexpr std::uint32_t ia32_gs_base{0xc0000101};
 inline constexpr std::uint32_t ia32_kernel_gs_base{0xc0000102};
 inline constexpr std::uint32_t ia32_tsc_aux{0xc0000103};
+inline constexpr std::uint32_t amd_tsc_ratio{0xc0000104};
 inline constexpr std::uint32_t amd_syscfg{0xc0010010};
 inline constexpr std::uint32_t amd_hwcr{0xc0010015};
 inline constexpr std::uint32_t amd_vm_cr{0xc0010114};

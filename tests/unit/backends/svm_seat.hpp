@@ -140,7 +140,7 @@ struct svm_seat {
 
     void describe_processor() {
         auto const features = 1u | (model.has_next_rip ? 8u : 0u) | (model.has_clean_bits ? 0x20u : 0u) |
-                              (model.has_flush_by_asid ? 0x40u : 0u) | 0x80u;
+                              (model.has_flush_by_asid ? 0x40u : 0u) | (model.has_tsc_ratio ? 0x10u : 0u) | 0x80u;
         host.set_cpuid(0x8000'0000, 0, {.eax = 0x8000'001f});
         host.set_cpuid(0x8000'0001, 0, {.ecx = 4, .edx = 1u << 27});
         host.set_cpuid(0x8000'000a, 0, {.eax = 1, .ebx = model.asids, .ecx = 0, .edx = features});
@@ -152,6 +152,8 @@ struct svm_seat {
         host.set_msr(x86::msr::ia32_efer, 0xd01);
         host.set_msr(x86::msr::amd_vm_hsave_pa, 0);
         host.set_msr(x86::msr::ia32_tsc_aux, 0x1234);
+        if (model.has_tsc_ratio)
+            host.set_msr(0xc000'0104, 0x1'0000'0000);
     }
 
     /// The next entry executes an instruction of this length that exits, maybe in the middle of a delivery.

@@ -195,7 +195,17 @@ class vmx_model {
   private:
     /// Some fields exist only beside the control that uses them. SDM Vol. 3D, Appendix B.
     [[nodiscard]] auto has_field(std::uint32_t encoding) -> bool {
-        return encoding != 0x482e or (host_.read_msr(0x48d).value >> 32 & 1u << 6) != 0;
+        auto const may_be_set = [this](std::uint32_t capabilities, unsigned bit) {
+            return (host_.read_msr(capabilities).value >> 32 >> bit & 1) != 0;
+        };
+        switch (encoding) {
+        case 0x2032:
+            return may_be_set(0x48b, 25);
+        case 0x482e:
+            return may_be_set(0x48d, 6);
+        default:
+            return true;
+        }
     }
     [[nodiscard]] auto in_operation() -> logical_processor& {
         auto& p = current();
@@ -225,6 +235,8 @@ inline auto vmx_model::instruction_error(vmcs const& v, bool launched) -> std::u
     if (not allowed(0x4000, exact ? 0x48d : 0x481) or not allowed(0x4002, exact ? 0x48e : 0x482) or
         not allowed(0x401e, 0x48b) or not allowed(0x400c, exact ? 0x48f : 0x483) or
         not allowed(0x4012, exact ? 0x490 : 0x484))
+        return 7;
+    if ((v.at(0x401e) & 1u << 25) != 0 and v.at(0x2032) == 0)
         return 7;
     if (v.at(0x400a) > 4 or (v.at(0x2004) & 0xfff) != 0 or (v.at(0x2012) & 0xfff) != 0 or v.at(0) == 0 or
         (v.at(0x201a) & 0xf3f & ~0x40u) != 0x1e or v.at(0x400e) != 0 or v.at(0x4010) != 0 or v.at(0x4014) != 0)

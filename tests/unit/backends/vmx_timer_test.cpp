@@ -119,3 +119,28 @@ TEST_CASE("a processor without the timer has neither its control nor its field, 
     machine.destroy(seat.host);
     seat.cpu.attach(seat.host, seat.processors[0]);
 }
+
+TEST_CASE("a VM that scales its TSC has the multiplier in its VMCS; others have neither control nor field") {
+    constexpr std::uint64_t half{1ull << 47};
+    vmx_seat plain;
+    look(plain, [&](vmx_model::guest& g) {
+        CHECK((g.state.at(0x401e) & 1u << 25) == 0);
+        CHECK(g.state.at(0x2032) == vmx_model::garbage); // nobody wrote it
+    });
+    vmx_seat seat{{.tsc_ratio = half}};
+    seat.cpu.set_tsc_offset(0x1234);
+    for (int i{0}; i != 2; ++i)
+        look(seat, [&](vmx_model::guest& g) {
+            CHECK((g.state.at(0x401e) & 1u << 25) != 0);
+            CHECK(g.state.at(0x2032) == half);
+            CHECK(g.state.at(0x2010) == 0x1234);
+        });
+    modelled_vmx::vm machine;
+    CHECK(backends::vmx::read_features(seat.host).report().tsc_scaling);
+    seat.host.set_msr(0x48b, seat.host.read_msr(0x48b).value & ~(1ull << 57));
+    CHECK_FALSE(backends::vmx::read_features(seat.host).report().tsc_scaling);
+    auto const before = seat.host.bytes_in_use();
+    CHECK(machine.create(seat.host, {.nested_root = seat.tables.root(seat.host), .tsc_ratio = half}) ==
+          status::no_device);
+    CHECK(seat.host.bytes_in_use() == before);
+}

@@ -253,6 +253,106 @@ TEST_CASE("a trapped TSC is computed from the machine's clock, and RDTSCP adds T
     CHECK(m.msr == 2077);
 }
 
+namespace {
+
+template <tsc_policy Policy>
+struct three_gigahertz : fake_pc {
+    static constexpr tsc_policy tsc{Policy};
+    static constexpr std::uint64_t tsc_frequency{3'000'000'000};
+    struct cpuid : default_cpuid_profile {
+        static constexpr auto rules = [] {
+            constexpr std::uint32_t all{0xffffffff};
+            return std::array{cpuid_rule{.function = 0, .set = {.eax = 0x16}},
+                              cpuid_rule{.function = 0x15, .allow = {all, all, all, all}},
+                              cpuid_rule{.function = 0x16, .allow = {all, all, all, all}},
+                              cpuid_rule{.function = 0x40000010, .allow = {all, all, all, all}}};
+        }();
+    };
+};
+using scaled_pc = three_gigahertz<tsc_policy::scaled>;
+
+} // namespace
+
+TEMPLATE_TEST_CASE("a guest keeps its TSC's frequency on another host, and every clock of its agrees", "", scaled_pc,
+                   three_gigahertz<tsc_policy::trapped>) {
+    for (auto const host : {2'000'000'000ull, 3'000'000'000ull, 4'500'000'000ull}) {
+        whole_machine<TestType> m{{.memory = std::size_t{64} << 20, .tsc_frequency = host}, 5'000'000};
+        m.apic().set_virtual_wire();
+        CHECK(m.machine->tsc_frequency() == 3'000'000'000);
+        m.host.advance(2'000'000);
+        REQUIRE(m.rdmsr(msrs::ia32_tsc));
+        CHECK(m.msr <= 6'000'000);
+        CHECK(m.msr >= 6'000'000 - 1);
+        REQUIRE(m.wrmsr(msrs::ia32_tsc, 1'000'000));
+        CHECK(m.machine->guest_tsc() == 1'000'000);
+        CHECK(m.wrmsr(msrs::ia32_apic_base, 0xfee00d00));
+        REQUIRE(m.wrmsr(0x832, 0x40041));
+        REQUIRE(m.wrmsr(msrs::ia32_tsc_deadline, 4'000'000)); // a millisecond of the guest's
+        REQUIRE(m.host.timer());
+        CHECK(*m.host.timer() >= m.host.now() + 1'000'000);
+        CHECK(*m.host.timer() <= m.host.now() + 1'000'001);
+        auto const timing = m.cpuid(0x40000010);
+        CHECK(timing.eax == 3'000'000);
+        CHECK(timing.ebx == lapic::timer_frequency / 1000);
+        CHECK(m.cpuid(0x16).eax == 3000);
+        CHECK(m.cpuid(0x16).ebx == 3000);
+        CHECK(m.cpuid(0x15).eax + m.cpuid(0x15).ebx + m.cpuid(0x15).ecx == 0);
+    }
+}
+
+TEST_CASE("the processor gets the ratio of the frequencies, and none under the other policies") {
+    whole_machine<scaled_pc> scaled{{.memory = std::size_t{64} << 20, .tsc_frequency = 2'000'000'000}};
+    CHECK(scaled.machine->hardware().controls.tsc_ratio == 3ull << 47);
+    CHECK_FALSE(scaled.machine->hardware().controls.trap_tsc);
+    whole_machine<trapped_pc> trapped;
+    CHECK(trapped.machine->hardware().controls.tsc_ratio == 0);
+    whole_machine<> plain;
+    CHECK(plain.machine->hardware().controls.tsc_ratio == 0);
+    CHECK(plain.machine->tsc_frequency() == plain.host.tsc_frequency());
+    CHECK(plain.cpuid(0x40000010).eax == plain.host.tsc_frequency() / 1000);
+}
+
+namespace {
+
+struct half_processor : backends::fake::processor {
+    half_processor() { report.tsc_scaling = false; }
+};
+struct half_fake : fake {
+    using processor = half_processor;
+    template <typename Host, typename Handler>
+    [[nodiscard]] static auto enter(Host& h, processor& on, vcpu& cpu, Handler& handler) -> verdict {
+        return fake::enter(h, on, cpu, handler);
+    }
+};
+struct needs_scaling : scaled_pc {
+    using backend = half_fake;
+};
+struct needs_none : fake_pc {
+    using backend = half_fake;
+};
+
+} // namespace
+
+TEST_CASE("a machine that scales is refused with the feature's name where the processor has none, or too small a one") {
+    hosted::serial_host host{{.memory = std::size_t{64} << 20}};
+    vmm<needs_scaling, hosted::serial_host> refused{host};
+    CHECK(refused.examine().missing == "TSC scaling");
+    CHECK(refused.examine().verdict == status::no_device);
+    CHECK(refused.enable() == status::no_device);
+    vmm<needs_none, hosted::serial_host> fine{host};
+    CHECK(fine.examine().verdict == status::ok);
+    CHECK(fine.enable() == status::ok);
+    fine.disable();
+
+    hosted::serial_host slow{{.memory = std::size_t{64} << 20, .tsc_frequency = 40'000}};
+    vmm<scaled_pc, hosted::serial_host> monitor{slow};
+    REQUIRE(monitor.enable() == status::ok);
+    vm<scaled_pc, hosted::serial_host> machine;
+    CHECK(monitor.create(machine) == status::out_of_range);
+    monitor.disable();
+    CHECK(slow.bytes_in_use() == 0);
+}
+
 TEST_CASE("each processor keeps the MTRRs it was given, and RESET puts all registers back") {
     whole_machine<> m;
     CHECK(m.wrmsr(msrs::ia32_mtrr_def_type, 0x806));

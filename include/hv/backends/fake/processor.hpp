@@ -17,6 +17,7 @@ class processor {
                             .decode_assist = true,
                             .flush_by_asid = true,
                             .clean_bits = true,
+                            .tsc_scaling = true,
                             .xsetbv_intercepted = true,
                             .address_spaces = 16}; ///< what `examine` answers; a test may take things away
     translation_cache translations{};

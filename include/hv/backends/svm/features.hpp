@@ -18,6 +18,7 @@ struct features {
     bool nested_paging{};
     bool no_execute{}; ///< the host runs with EFER.NXE, which nested tables obey
     bool next_rip{};
+    bool tsc_ratio{}; ///< there is the MSR
     bool clean_bits{};
     bool flush_by_asid{};
     bool decode_assist{};
@@ -32,6 +33,7 @@ struct features {
                            .decode_assist = decode_assist,
                            .flush_by_asid = flush_by_asid,
                            .clean_bits = clean_bits,
+                           .tsc_scaling = tsc_ratio,
                            .address_spaces = address_spaces};
         if (not svm)
             r.missing = "SVM (CPUID 8000_0001h ECX bit 2)";
@@ -65,6 +67,7 @@ template <typename Host>
     f.address_spaces = capabilities.ebx;
     f.nested_paging = (capabilities.edx >> 0 & 1) != 0;
     f.next_rip = (capabilities.edx >> 3 & 1) != 0;
+    f.tsc_ratio = (capabilities.edx >> 4 & 1) != 0;
     f.clean_bits = (capabilities.edx >> 5 & 1) != 0;
     f.flush_by_asid = (capabilities.edx >> 6 & 1) != 0;
     f.decode_assist = (capabilities.edx >> 7 & 1) != 0;

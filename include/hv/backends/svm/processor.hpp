@@ -73,7 +73,7 @@ class processor {
     /// What a vCPU displaces between attach and detach.
     struct displaced {
         std::array<std::uint64_t, 4> debug_addresses{};
-        std::uint64_t debug_status{}, debug_control{}, tsc_aux{}, xcr0{}, xss{};
+        std::uint64_t debug_status{}, debug_control{}, tsc_aux{}, tsc_ratio{}, xcr0{}, xss{};
     };
 
     features features_{};

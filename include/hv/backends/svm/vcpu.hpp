@@ -29,6 +29,7 @@ class vcpu : public events {
         physical_ = host.physical(vmcb_);
         xsave_ = machine.xsave_;
         xcr0_allowed_ = machine.xcr0_allowed_;
+        tsc_ratio_ = machine.tsc_ratio_;
         auto& control = vmcb_->control;
         vmcb_->write(control.intercept_cr, machine.intercepts_.cr);
         vmcb_->write(control.intercept_dr, machine.intercepts_.dr);
@@ -53,7 +54,8 @@ class vcpu : public events {
         vmcb_ = nullptr;
     }
 
-    /// DR0-3 and TSC_AUX move here, not at every entry: DR7 is off in the host while it holds the guest's addresses.
+    /// DR0-3, TSC_AUX and the TSC ratio move here, not at every entry: DR7 is off in the host while it holds the
+    /// guest's addresses.
     template <typename Host>
     void attach(Host& host, processor& on) {
         auto& out = on.displaced_;
@@ -66,6 +68,11 @@ class vcpu : public events {
             if (auto const aux = host.read_msr(x86::msr::ia32_tsc_aux))
                 out.tsc_aux = aux.value;
             tsc_aux_stale_ = true;
+        }
+        if (tsc_ratio_ != 0) { // of guests only: the host's own RDTSC does not look at it
+            if (auto const ratio = host.read_msr(x86::msr::amd_tsc_ratio))
+                out.tsc_ratio = ratio.value;
+            static_cast<void>(host.write_msr(x86::msr::amd_tsc_ratio, tsc_ratio_));
         }
         if (xsave_)
             out.xcr0 = WorldSwitch::read_xcr0();
@@ -87,6 +94,8 @@ class vcpu : public events {
         WorldSwitch::write_debug_control(out.debug_control);
         if (from.features_.tsc_aux)
             static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, out.tsc_aux));
+        if (tsc_ratio_ != 0)
+            static_cast<void>(host.write_msr(x86::msr::amd_tsc_ratio, out.tsc_ratio));
         attached_ = false;
     }
 
@@ -290,7 +299,7 @@ class vcpu : public events {
     processor const* last_processor_{};
     std::uint64_t last_epoch_{};
     std::uint64_t generation_{};
-    std::uint64_t xcr0_allowed_{};
+    std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
     std::uint8_t instruction_length_{};
     bool hidden_states_{};
     bool attached_{};

@@ -17,7 +17,8 @@ namespace hv::backends::svm {
 /// What the vCPUs of one VM share: permission maps, nested tables and intercepts.
 class vm {
   public:
-    /// invalid_argument if a direct MSR is none that the world switch exchanges; out_of_memory.
+    /// invalid_argument if a direct MSR is none that the world switch exchanges; no_device if the TSC is to be scaled
+    /// and cannot; out_of_memory.
     template <typename Host>
     [[nodiscard]] auto create(Host& host, vm_controls const& controls) -> status {
         destroy(host);
@@ -36,6 +37,11 @@ class vm {
         msr_permissions_ = io_permissions_ + io_permission_map_size;
         nested_root_ = controls.nested_root;
         auto const f = read_features(host);
+        tsc_ratio_ = controls.tsc_ratio;
+        if (tsc_ratio_ != 0 and not f.tsc_ratio) {
+            destroy(host);
+            return status::no_device;
+        }
         intercepts_ = intercepts_for(controls, f.smi_intercept);
         xsave_ = not controls.hide_xsave and f.xsave;
         xcr0_allowed_ = controls.xcr0_allowed;
@@ -58,7 +64,7 @@ class vm {
     std::byte* maps_{};
     hpa io_permissions_{}, msr_permissions_{}, nested_root_{};
     intercepts intercepts_{};
-    std::uint64_t xcr0_allowed_{};
+    std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
     bool xsave_{};
 };
 

@@ -44,6 +44,7 @@ inline constexpr std::uint32_t enable_vpid{1u << 5};
 inline constexpr std::uint32_t wbinvd_exiting{1u << 6};
 inline constexpr std::uint32_t unrestricted_guest{1u << 7};
 inline constexpr std::uint32_t enable_invpcid{1u << 12};
+inline constexpr std::uint32_t use_tsc_scaling{1u << 25};
 } // namespace secondary
 
 namespace vm_exit {
@@ -99,6 +100,8 @@ inline constexpr controls isolation{
         set.primary |= primary::pause_exiting;
     if (machine.trap_tsc)
         set.primary |= primary::rdtsc_exiting; // of RDTSCP too
+    if (machine.tsc_ratio != 0)
+        set.secondary |= secondary::use_tsc_scaling;
     return set;
 }
 static_assert([] {

@@ -51,11 +51,16 @@ struct features {
         return (pin.may_be_set & vmx::pin::activate_preemption_timer) != 0;
     }
 
+    [[nodiscard]] constexpr auto has_tsc_scaling() const -> bool {
+        return (secondary.may_be_set & vmx::secondary::use_tsc_scaling) != 0;
+    }
+
     [[nodiscard]] constexpr auto report() const -> processor_report {
         processor_report r{.next_rip = true,
                            .decode_assist = true,
                            .flush_by_asid = true,
                            .clean_bits = false,
+                           .tsc_scaling = has_tsc_scaling(),
                            .bounded_stay = has_preemption_timer(),
                            .xsetbv_intercepted = true,
                            .address_spaces = vpid_count};

@@ -62,6 +62,8 @@ class vcpu : public events<WorldSwitch> {
             timer_ = preemption_timer{has.preemption_timer_shift};
             fields.template begin<vmx_preemption_timer_value>(UINT32_MAX);
         }
+        if (machine.tsc_ratio_ != 0)
+            fields.template begin<tsc_multiplier>(machine.tsc_ratio_);
         fields.template write<guest_ia32_pat>(0x0007'0406'0007'0406);
         power_on();
         return status::ok;

@@ -19,7 +19,8 @@ namespace hv::backends::vmx {
 /// What the vCPUs of one VM share: MSR bitmaps, nested tables and controls.
 class vm {
   public:
-    /// invalid_argument if a direct MSR is none that the world switch exchanges; out_of_memory.
+    /// invalid_argument if a direct MSR is none that the world switch exchanges; no_device if the TSC is to be scaled
+    /// and cannot; out_of_memory.
     template <typename Host>
     [[nodiscard]] auto create(Host& host, vm_controls const& machine) -> status {
         destroy(host);
@@ -38,6 +39,11 @@ class vm {
                     direct_msrs_ |= 1u << i;
         msr_permissions_ = host.physical(map_);
         features_ = read_features(host);
+        tsc_ratio_ = machine.tsc_ratio;
+        if (tsc_ratio_ != 0 and not features_.has_tsc_scaling()) {
+            destroy(host);
+            return status::no_device;
+        }
         nested_root_ = machine.nested_root;
         ept_pointer_ = ept_format::pointer(nested_root_, features_.has_accessed_and_dirty());
         controls_ = controls_for(machine);
@@ -72,7 +78,7 @@ class vm {
     std::uint32_t direct_msrs_{};
     features features_{};
     controls controls_{};
-    std::uint64_t xcr0_allowed_{};
+    std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
     bool xsave_{};
 };
 
