@@ -4,6 +4,7 @@
 #include <hv/cpuid.hpp>
 #include <hv/device_context.hpp>
 #include <hv/devices/lapic.hpp>
+#include <hv/memory/guest_walk.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
@@ -11,6 +12,7 @@
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 /// CPUID, MSRs and control registers as one virtual processor shows them to its guest. Each write answers false where
 /// the guest gets #GP(0).
@@ -147,6 +149,31 @@ template <typename Vcpu>
             .code_is_64_bit = (code.access & x86::segment_access::long_mode) != 0};
 }
 
+/// Whether the guest may work with these values: where they mean PAE paging and the processor loads its four pointers,
+/// those that are present hold no reserved bit. Pointers outside memory are for the walk to find. SDM Vol. 3A, "PDPTE
+/// Registers"; AMD's processors read them under nested paging only when they are used.
+template <typename Vcpu>
+[[nodiscard]] auto may_load_page_directory_pointers(Vcpu& cpu, x86::control_state const& next) -> bool {
+    if constexpr (requires {
+                      requires std::remove_reference_t<decltype(cpu.hardware())>::loads_page_directory_pointers;
+                  }) {
+        if ((next.cr0 & x86::cr0::pg) == 0 or (next.cr4 & x86::cr4::pae) == 0 or (next.efer & x86::efer::lma) != 0)
+            return true;
+        paging_state const state{.cr3 = next.cr3,
+                                 .efer = next.efer,
+                                 .physical_bits = static_cast<std::uint8_t>(physical_address_bits(cpu.cpuid()))};
+        for (unsigned i{0}; i != 4; ++i) {
+            auto const where = gpa{paging_pae::root(state) + i * sizeof(paging_pae::entry)};
+            auto const* const at = detail::entry_at<paging_pae::entry>(cpu.machine().memory(), where, access::read);
+            auto const pointer = at == nullptr ? 0 : __atomic_load_n(at, __ATOMIC_RELAXED);
+            if ((pointer & x86::paging::present) != 0 and
+                (pointer & (paging_pae::reserved(state, pointer, 3) | x86::paging::accessed)) != 0)
+                return false;
+        }
+    }
+    return true;
+}
+
 template <typename Vcpu>
 [[nodiscard]] auto write_control_register(Vcpu& cpu, unsigned number, std::uint64_t value) -> bool {
     auto& hardware = cpu.hardware();
@@ -154,6 +181,10 @@ template <typename Vcpu>
     switch (number) {
     case 0:
         if (not x86::may_write_cr0(now, value))
+            return false;
+        if (auto const efer = x86::efer_after_cr0(now, value);
+            ((value ^ now.cr0) & (x86::cr0::pg | x86::cr0::cd | x86::cr0::nw)) != 0 and
+            not may_load_page_directory_pointers(cpu, {.cr0 = value, .cr3 = now.cr3, .cr4 = now.cr4, .efer = efer}))
             return false;
         hardware.set_efer(x86::efer_after_cr0(now, value));
         hardware.set_cr0(x86::cr0_taken(value));
@@ -166,11 +197,16 @@ template <typename Vcpu>
             value &= ~x86::cr3::no_flush;
         if ((now.efer & x86::efer::lma) != 0 and value >> physical_address_bits(cpu.cpuid()) != 0)
             return false;
+        if (not may_load_page_directory_pointers(cpu, {.cr0 = now.cr0, .cr3 = value, .cr4 = now.cr4, .efer = now.efer}))
+            return false;
         hardware.set_cr3(value);
         hardware.flush_translations();
         return true;
     case 4:
         if (not x86::may_write_cr4(now, value, cpu.supported_cr4()))
+            return false;
+        if (((value ^ now.cr4) & (x86::cr4::pae | x86::cr4::pge | x86::cr4::pse | x86::cr4::smep)) != 0 and
+            not may_load_page_directory_pointers(cpu, {.cr0 = now.cr0, .cr3 = now.cr3, .cr4 = value, .efer = now.efer}))
             return false;
         hardware.set_cr4(value);
         return true;

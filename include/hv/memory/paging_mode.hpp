@@ -82,8 +82,8 @@ struct paging_pae {
     [[nodiscard]] static constexpr auto reserved(paging_state const& s, entry e, unsigned level) -> std::uint64_t {
         namespace bit = x86::paging;
         auto const address = bit::bits(62, 12) & ~bit::frame(s.physical_bits); // 62:52 have no software bits here
-        if (level == 3)
-            return address | bit::execute_disable | bit::bits(8, 5) | bit::bits(2, 1);
+        if (level == 3) // bit 5 is reserved too, but QEMU's TCG sets it, as an accessed flag
+            return address | bit::execute_disable | bit::bits(8, 6) | bit::bits(2, 1);
         return address | ((s.efer & x86::efer::nxe) == 0 ? bit::execute_disable : 0) |
                (level == 2 and is_leaf(s, e, level) ? bit::bits(20, 13) : 0);
     }

@@ -191,3 +191,44 @@ TEST_CASE("row 25: an instruction that another processor replaced is checked ane
     CHECK(m.peek<std::uint8_t>(0x3000) == 0x5a);
     CHECK(m.host.output().empty());
 }
+
+TEST_CASE("writes that load the pointers of PAE paging refuse reserved bits of those that are present") {
+    // Four pointers at 20h of a page: the second one is the case.
+    struct row {
+        std::initializer_list<unsigned> pointer;
+        bool loads;
+    };
+    row const rows[]{
+        {{0x01, 0x30, 0, 0, 0, 0, 0, 0}, true},     {{0x19, 0x3e, 0, 0, 0, 0, 0, 0}, true},
+        {{0xfe, 0x3f, 0, 0, 0, 0, 0, 0xff}, true}, // absent
+        {{0x03, 0x30, 0, 0, 0, 0, 0, 0}, false},    {{0x05, 0x30, 0, 0, 0, 0, 0, 0}, false},
+        {{0x21, 0x30, 0, 0, 0, 0, 0, 0}, false},    {{0x81, 0x31, 0, 0, 0, 0, 0, 0}, false},
+        {{0x01, 0x30, 0, 0, 0, 0, 0, 0x80}, false}, {{0x01, 0x30, 0, 0, 0, 0, 0x01, 0}, false},
+    };
+    for (auto const& r : rows) {
+        whole_machine<> m;
+        m.poke(0x2028, r.pointer);
+        CHECK(write(m, 0, x86::cr0::pe));
+        CHECK(write(m, 4, x86::cr4::pae));
+        CHECK(write(m, 3, 0x2020)); // nothing is loaded without paging
+        CHECK(write(m, 0, x86::cr0::pe | x86::cr0::pg) == r.loads);
+        if (not r.loads) {
+            CHECK((m.guest().cr0() & x86::cr0::pg) == 0);
+            CHECK(write(m, 3, 0x3000));
+            CHECK(write(m, 0, x86::cr0::pe | x86::cr0::pg));
+        }
+        CHECK(write(m, 3, 0x2020) == r.loads);
+        CHECK(m.guest().cr3() == (r.loads ? 0x2020 : 0x3000));
+    }
+    whole_machine<> m;
+    CHECK(write(m, 0, x86::cr0::pe));
+    CHECK(write(m, 4, x86::cr4::pae));
+    CHECK(write(m, 3, 0x2020));
+    CHECK(write(m, 0, x86::cr0::pe | x86::cr0::pg));
+    m.poke(0x2028, {0x03, 0x30, 0, 0, 0, 0, 0, 0});
+    CHECK(write(m, 4, x86::cr4::pae | x86::cr4::mce));              // not one of those that load
+    CHECK(write(m, 0, x86::cr0::pe | x86::cr0::pg | x86::cr0::wp)); // nor this
+    CHECK_FALSE(write(m, 4, x86::cr4::pae | x86::cr4::mce | x86::cr4::pge));
+    CHECK((m.guest().cr4() & x86::cr4::pge) == 0);
+    CHECK_FALSE(write(m, 0, x86::cr0::pe | x86::cr0::pg | x86::cr0::cd));
+}

@@ -25,6 +25,8 @@ namespace hv::backends::fake {
 /// The registers and the event slot of a scripted guest. Everything that happened to it is public.
 class vcpu {
   public:
+    static constexpr bool loads_page_directory_pointers{true};
+
     // What a test gives and reads.
     std::vector<script::step> script{};  ///< of the guest, from its first step
     std::vector<event> delivered{};      ///< events that reached the guest, in order

@@ -73,6 +73,8 @@ class registers {
     }
     [[nodiscard]] auto cr2() const -> std::uint64_t { return cr2_; }
     void set_cr2(std::uint64_t value) { cr2_ = value; }
+    /// MOV to CR0, CR3 and CR4 loads the pointers of PAE paging, so a bad one is refused then.
+    static constexpr bool loads_page_directory_pointers{true};
     [[nodiscard]] auto cr3() const -> std::uint64_t { return vmcs_.template read<guest_cr3>(); }
     void set_cr3(std::uint64_t value) {
         vmcs_.template write<guest_cr3>(value & x86::paging::bits(physical_address_bits_ - 1u, 0));
