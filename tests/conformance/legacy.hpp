@@ -16,8 +16,8 @@ struct note {
     u32 vector, error_code, eip, cs, eflags, cr2, eax, esp;
 };
 
-inline constexpr u16 code{0x18}, data{0x10}, user_data{0x23}, user_code{0x2b}, task{0x30}, other_task{0x38},
-    code16{0x40}, data16{0x48}, task_gate{0x50}, spare{0x58};
+inline constexpr u16 code{0x18}, task{0x30}, other_task{0x38}, narrow_code{0x40}, narrow_data{0x48}, task_gate{0x50},
+    spare{0x58};
 
 /// A segment descriptor. `flags` are bits 55:52, `access` bits 47:40.
 constexpr auto descriptor(u32 base, u32 limit, u8 access, u8 flags) -> u64 {

@@ -81,7 +81,7 @@ void payload::run() {
     constexpr u8 read_only{0x91}, writable{0x93}, absent{0x13}, wide{4};
     legacy_descriptors[spare / 8] = descriptor(address_of(bytes), 15, read_only, wide);
     legacy_descriptors[task_gate / 8] = descriptor(0, 0xfffff, absent, wide | 8);
-    legacy_descriptors[data16 / 8] = descriptor(static_cast<u32>(lapic::base), 0x33, writable, wide);
+    legacy_descriptors[narrow_data / 8] = descriptor(static_cast<u32>(lapic::base), 0x33, writable, wide);
     legacy_descriptors[other_task / 8] = descriptor(address_of(bytes), 15, writable, wide);
     legacy::run(flat_run);
 
