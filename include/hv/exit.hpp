@@ -144,6 +144,19 @@ struct rdpmc {
     static constexpr char const* name{"rdpmc"};
 };
 
+/// The processor wrote a register of a local APIC that it runs, and the rest is to be done behind the instruction.
+struct apic_write {
+    static constexpr char const* name{"apic_write"};
+    std::uint16_t offset; ///< in the APIC's page, in x2APIC mode too
+    std::uint32_t value;
+};
+
+/// The processor ended the service of an interrupt whose end somebody wants to know of: a level-triggered one.
+struct end_of_interrupt {
+    static constexpr char const* name{"end_of_interrupt"};
+    std::uint8_t vector;
+};
+
 /// The guest can take an interrupt now, and somebody asked to be told.
 struct interrupt_window {
     static constexpr char const* name{"interrupt_window"};

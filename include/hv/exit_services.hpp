@@ -214,6 +214,16 @@ class exit_services {
         return verdict::advance;
     }
 
+    auto on(exits::apic_write const& exit) -> verdict {
+        if constexpr (Vcpu::has_lapic)
+            cpu_.write_apic(exit.offset, exit.value);
+        return verdict::resume; // the instruction is over
+    }
+    auto on(exits::end_of_interrupt const& exit) -> verdict {
+        cpu_.machine().end_of_interrupt(exit.vector);
+        return verdict::resume;
+    }
+
     auto on(exits::interrupt_window const&) -> verdict { return verdict::resume; }
     auto on(exits::nmi_window const&) -> verdict { return verdict::resume; }
 

@@ -52,6 +52,8 @@ struct default_machine {
     static constexpr tsc_policy tsc{tsc_policy::offset};
     /// Hz of the guest's TSC where it is scaled or trapped; 0: that of the host on which the machine is made.
     static constexpr std::uint64_t tsc_frequency{0};
+    /// Who plays the local APIC while the guest runs. What the guest sees is the same.
+    static constexpr apic_policy apic{apic_policy::emulated};
     /// When nested page tables are filled: when memory is given to the machine, or when the guest first touches it.
     static constexpr fill memory_fill{fill::eager};
     /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. False: guests have the states of `xcr0_allowed`, and the XSAVE
@@ -145,6 +147,9 @@ struct backend_checks {
                   "the machine's backend lacks an event operation: see hv::vcpu_events");
     static_assert(hardware_backend<backend, Host>,
                   "the machine's backend lacks an operation: see hv::hardware_backend");
+    static_assert(
+        Machine::apic == apic_policy::emulated or runs_apics<backend> or requires { backend::has_no_processor; },
+        "apic_policy::virtualised needs a backend that runs local APICs (hv::runs_apics): hv::vmx does");
     static constexpr bool ok{true};
 };
 

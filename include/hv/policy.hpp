@@ -12,4 +12,10 @@ enum class tsc_policy : std::uint8_t {
     trapped ///< RDTSC exits and is computed from the host's clock: the same without hardware for it
 };
 
+/// Who plays the local APIC while the guest runs.
+enum class apic_policy : std::uint8_t {
+    emulated,   ///< the device alone: each access exits
+    virtualised ///< the processor: it answers, takes EOI and priorities, and delivers without an exit where it can
+};
+
 } // namespace hv

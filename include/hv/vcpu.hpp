@@ -14,13 +14,16 @@
 #include <hv/guest/start_state.hpp>
 #include <hv/memory/code_page.hpp>
 #include <hv/msr.hpp>
+#include <hv/policy.hpp>
 #include <hv/register_access.hpp>
 #include <hv/stats.hpp>
 #include <hv/stay.hpp>
 #include <hv/stop.hpp>
 #include <hv/trace.hpp>
 #include <hv/vcpu_reset.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/control_registers.hpp>
+#include <hv/x86/msr.hpp>
 
 #include <cstdint>
 
@@ -40,6 +43,13 @@ class vcpu {
     using machine_type = vm<Machine, Host>;
     using local_board = board<typename Machine::devices::of_processor>;
     static constexpr bool has_lapic{Machine::devices::template has<lapic>};
+    /// Whether the processor runs the local APIC while the guest is in, as far as the APIC's state allows.
+    static constexpr bool runs_apic = [] {
+        if constexpr (has_lapic and runs_apics<backend>)
+            return Machine::apic == apic_policy::virtualised;
+        else
+            return false;
+    }();
     static constexpr bool answers_hypercalls{Machine::hypercalls};
 
     vcpu() = default;
@@ -107,6 +117,7 @@ class vcpu {
         hardware_.attach(host(), processor);
         host().load_guest_fpu(fpu_);
         while (not machine.stopped()) [[likely]] {
+            choose_apic();
             if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
                 translations_seen_ = machine.memory().generation();
                 hardware_.flush_translations();
@@ -115,6 +126,9 @@ class vcpu {
             stay_.bound(hardware_, machine, next_deadline());
             if (not deliver_events()) [[unlikely]]
                 break;
+            if constexpr (runs_apic)
+                if (processor_has_apic()) [[likely]]
+                    apic().lend(hardware_.apic_page());
             trace_entry();
             ++stats_.entries;
             auto const decision = backend::enter(host(), processor, hardware_, *this);
@@ -136,9 +150,7 @@ class vcpu {
             ++stats_.interrupted_deliveries;
             (void)events_.set_interrupted(interrupted);
         }
-        if constexpr (has_lapic) // the guest moves CR8 without an exit
-            if (auto const priority = hardware_.task_priority(); priority != apic().task_priority()) [[unlikely]]
-                apic().set_task_priority(priority);
+        fetch_apic();
         if constexpr (Machine::handlers::template serves<Exit, vcpu>)
             if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
                 return answer;
@@ -149,6 +161,7 @@ class vcpu {
     [[nodiscard]] auto machine() -> machine_type& { return *vm_; }
     [[nodiscard]] auto host() -> Host& { return vm_->host(); }
     [[nodiscard]] auto hardware() -> hardware_type& { return hardware_; }
+    [[nodiscard]] auto hardware() const -> hardware_type const& { return hardware_; }
     [[nodiscard]] auto events() -> event_queue& { return events_; }
     [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
@@ -170,6 +183,17 @@ class vcpu {
         requires has_lapic
     {
         return local_.template get<lapic>();
+    }
+
+    /// The processor put `value` at `offset` of the APIC's page: the device does what follows from that.
+    void write_apic(std::uint16_t offset, std::uint32_t value)
+        requires has_lapic
+    {
+        processor_context<vcpu> context{*this};
+        if (apic().x2apic())
+            static_cast<void>(local_.write_msr(context, x86::msr::x2apic_first + offset / 16, value));
+        else
+            static_cast<void>(local_.write_mmio(context, x86::apic::default_base + offset, 4, value));
     }
 
     // The registers a handler needs most.
@@ -232,6 +256,39 @@ class vcpu {
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
     }
 
+    /// Whether the processor runs the local APIC now: then nobody else delivers what that holds.
+    [[nodiscard]] auto processor_has_apic() const -> bool {
+        if constexpr (runs_apic)
+            return hardware_.runs_apic_as() != virtual_apic::off;
+        else
+            return false;
+    }
+
+    /// Gives the processor the local APIC, or takes it away. Software-disabled it stays with the device, which alone
+    /// knows that self IPIs are lost then.
+    void choose_apic() {
+        if constexpr (runs_apic) {
+            auto const as = not apic().software_enabled() ? virtual_apic::off
+                            : apic().x2apic()             ? virtual_apic::x2apic
+                                                          : virtual_apic::xapic;
+            if (hardware_.runs_apic_as() != as) [[unlikely]] {
+                hardware_.run_apic(as);
+                vm_->place_apic_window();
+            }
+        }
+    }
+
+    /// The guest moved its task priority without an exit, and all that a processor that runs the APIC moves.
+    void fetch_apic() {
+        if constexpr (has_lapic) {
+            if constexpr (runs_apic)
+                if (processor_has_apic()) [[likely]]
+                    return apic().take_back(hardware_.apic_page());
+            if (auto const priority = hardware_.task_priority(); priority != apic().task_priority()) [[unlikely]]
+                apic().set_task_priority(priority);
+        }
+    }
+
     [[nodiscard]] auto pending_vector() -> int {
         if constexpr (has_lapic)
             return apic().pending_vector();
@@ -254,6 +311,10 @@ class vcpu {
         return (hardware_.rflags() & x86::rflags::interrupt) != 0 and not hardware_.interrupt_shadow();
     }
     [[nodiscard]] auto interrupt_waits() -> bool { return external_interrupt_waits() or pending_vector() >= 0; }
+    /// Of the same, what has to be injected.
+    [[nodiscard]] auto injection_waits() -> bool {
+        return external_interrupt_waits() or (not processor_has_apic() and pending_vector() >= 0);
+    }
     /// Whether what must be delivered can be: an interrupt that was acknowledged already waits like every other.
     [[nodiscard]] auto must_deliver_now() -> bool {
         return events_.must_deliver() and (not events_.holds_interrupt() or takes_interrupts());
@@ -265,18 +326,18 @@ class vcpu {
         if constexpr (has_lapic) {
             if (hardware_.task_priority() != apic().task_priority()) [[unlikely]]
                 hardware_.set_task_priority(apic().task_priority());
-            hardware_.watch_task_priority(apic().held_back());
+            hardware_.watch_task_priority(not processor_has_apic() and apic().held_back());
         }
         bool const busy{hardware_.injection_pending()};
         if (not busy) [[likely]] {
-            if (events_.empty() and not interrupt_waits()) [[likely]] {
+            if (events_.empty() and not injection_waits()) [[likely]] {
                 hardware_.request_interrupt_window(false);
                 return true;
             }
             if (not deliver_first()) [[unlikely]]
                 return false;
         }
-        hardware_.request_interrupt_window(events_.holds_interrupt() or interrupt_waits());
+        hardware_.request_interrupt_window(events_.holds_interrupt() or injection_waits());
         // Behind another event nothing tells when an NMI or exception can go in.
         if (hardware_.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]]
             stay_.end_soon(hardware_, *vm_);
@@ -309,7 +370,7 @@ class vcpu {
             events_.clear_external();
             inject(event::make(event_type::external_interrupt, vm_->acknowledge_external()));
         } else if constexpr (has_lapic) {
-            if (auto const vector = apic().pending_vector(); vector >= 0) {
+            if (auto const vector = processor_has_apic() ? -1 : apic().pending_vector(); vector >= 0) {
                 apic().acknowledge(vector);
                 inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
             }

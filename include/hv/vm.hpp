@@ -6,6 +6,7 @@
 #include <hv/device_context.hpp>
 #include <hv/devices/board.hpp>
 #include <hv/devices/ioapic.hpp>
+#include <hv/devices/lapic.hpp>
 #include <hv/devices/pic_8259.hpp>
 #include <hv/guest/memory_layout.hpp>
 #include <hv/memory/physical_map.hpp>
@@ -14,6 +15,7 @@
 #include <hv/time.hpp>
 #include <hv/tsc_ratio.hpp>
 #include <hv/vcpu.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
 
@@ -22,6 +24,19 @@
 #include <span>
 
 namespace hv {
+
+/// What a machine wants of its processor, but for the nested tables.
+template <typename Machine>
+[[nodiscard]] constexpr auto controls_of() -> vm_controls {
+    return {.intercepted_exceptions = Machine::intercepted_exceptions,
+            .direct_msrs = Machine::direct_msrs,
+            .trap_tsc = Machine::tsc == tsc_policy::trapped,
+            .intercept_pause = Machine::intercept_pause,
+            .hide_xsave = Machine::hide_xsave,
+            .xcr0_allowed = Machine::xcr0_allowed,
+            .run_apic = Machine::apic == apic_policy::virtualised and Machine::devices::template has<lapic>,
+            .apic_readable = lapic_access::x2apic_stable};
+}
 
 /// One virtual machine: its memory, the devices all its processors share, its clock, its processors, and why it
 /// stopped.
@@ -58,6 +73,7 @@ class vm {
             return;
         for (auto& processor : vcpus_)
             processor.destroy();
+        apic_window_ = false;
         hardware_.destroy(*host_);
         memory_.destroy(*host_);
         host_ = nullptr;
@@ -234,6 +250,23 @@ class vm {
         }
     }
 
+    /// Shows processors that run their APICs the APIC's address, while each of them runs it as xAPIC: to any other it
+    /// would be memory. Without the window accesses fault, and the device answers.
+    void place_apic_window()
+        requires vcpu_type::runs_apic
+    {
+        bool wanted{true};
+        for (auto const& processor : vcpus_)
+            wanted = wanted and processor.hardware().runs_apic_as() == virtual_apic::xapic;
+        if (wanted == apic_window_)
+            return;
+        constexpr gpa address{x86::apic::default_base};
+        if (wanted)
+            apic_window_ = memory_.map_device(*host_, address, page_size, hardware_.apic_window()) == status::ok;
+        else
+            apic_window_ = memory_.unmap_device(*host_, address, page_size) != status::ok;
+    }
+
     void end_of_interrupt(std::uint8_t vector) {
         if constexpr (has_ioapic) {
             machine_context context{*this};
@@ -275,14 +308,9 @@ class vm {
         input_ = -1;
         if (auto const made = memory_.create(*host_); made != status::ok)
             return made;
-        vm_controls const controls{.nested_root = memory_.root(*host_),
-                                   .intercepted_exceptions = Machine::intercepted_exceptions,
-                                   .direct_msrs = Machine::direct_msrs,
-                                   .trap_tsc = Machine::tsc == tsc_policy::trapped,
-                                   .tsc_ratio = tsc_ratio_,
-                                   .intercept_pause = Machine::intercept_pause,
-                                   .hide_xsave = Machine::hide_xsave,
-                                   .xcr0_allowed = Machine::xcr0_allowed};
+        auto controls = controls_of<Machine>();
+        controls.nested_root = memory_.root(*host_);
+        controls.tsc_ratio = tsc_ratio_;
         if (auto const made = hardware_.create(*host_, controls); made != status::ok)
             return made;
         cpuid_ = make_cpuid_table<typename Machine::cpuid>(*host_);
@@ -315,6 +343,7 @@ class vm {
     instant deadline_{never};
     int input_{-1};
     bool external_interrupt_{};
+    bool apic_window_{}; ///< at the APIC's address, in the nested tables
     stop_reason reason_{};
     typename backend::vm hardware_{};
     memory_type memory_{};

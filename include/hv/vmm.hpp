@@ -37,13 +37,19 @@ class vmm {
                 report.verdict = status::no_device;
                 report.missing = backend::tsc_scaling.feature;
             }
+        if constexpr (requires { processor_.first_lack(host_, controls_of<Machine>()); })
+            if (report.verdict == status::ok) {
+                report.missing = processor_.first_lack(host_, controls_of<Machine>());
+                if (not report.missing.empty())
+                    report.verdict = status::no_device;
+            }
         return report;
     }
 
     /// Turns virtualisation on, on this processor. no_device if it cannot run this machine: see examine.
     auto enable() -> status {
-        if (Machine::tsc == tsc_policy::scaled and examine().verdict != status::ok)
-            return status::no_device;
+        if (auto const verdict = examine().verdict; verdict != status::ok)
+            return verdict;
         auto const done = processor_.enable(host_);
         if constexpr (requires { backend::try_out(host_, processor_); })
             if (done == status::ok)

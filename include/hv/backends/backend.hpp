@@ -6,6 +6,7 @@
 #include <hv/exit.hpp>
 #include <hv/status.hpp>
 #include <hv/tsc_ratio.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/registers.hpp>
 
 #include <concepts>
@@ -29,6 +30,8 @@ struct vm_controls {
     bool intercept_pause{};
     bool hide_xsave{};             ///< CR4.OSXSAVE is refused and XCR0 stays the host's
     std::uint64_t xcr0_allowed{7}; ///< else: a guest that comes out of a world switch with another state is stopped
+    bool run_apic{};               ///< the processor runs local APICs: see hv::runs_apics
+    std::uint64_t apic_readable{}; ///< then: the registers, a bit each, that it answers for in x2APIC mode
 };
 
 /// What the processor can do, found at start-up and printed. The text names what it lacks when it does not suffice.
@@ -118,10 +121,35 @@ concept bounds_stay = requires(V& v, V const& c, std::uint64_t tsc, std::uint32_
     { v.bound_stay(tsc, ticks) } -> std::same_as<void>;
 };
 
+/// As which local APIC the processor answers while the guest runs.
+enum class virtual_apic : std::uint8_t { off, xapic, x2apic };
+
+/// A backend whose processor can run the local APIC of a guest on a page of its registers. In the guest it answers
+/// reads from the page, changes TPR, ISR, IRR and ICR there, and delivers what IRR holds; exits::apic_write tells of
+/// other writes, exits::end_of_interrupt of each end of a vector whose TMR bit is set. What it does not know about is a
+/// fault at the APIC's address or an MSR exit. Backends need none of it.
+template <typename B>
+concept runs_apics =
+    requires(typename B::vm const& machine, typename B::vcpu& vcpu, typename B::vcpu const& constant, virtual_apic as) {
+        { machine.apic_window() } -> std::same_as<hpa>; ///< belongs at the APIC's address where all vCPUs run as xAPIC
+        { vcpu.apic_page() } -> std::same_as<x86::apic::page&>;
+        { vcpu.run_apic(as) } -> std::same_as<void>;
+        { constant.runs_apic_as() } -> std::same_as<virtual_apic>;
+    };
+
 /// The handler that concepts are checked with: it serves every exit.
 struct leave_always {
     constexpr auto on(auto const&) -> verdict { return verdict::leave; }
 };
+
+/// Whether the machine behind a handler may let the processor run its local APIC. Where it may not, no code is left.
+template <typename Handler>
+inline constexpr bool may_run_apic = [] {
+    if constexpr (requires { Handler::runs_apic; })
+        return Handler::runs_apic;
+    else
+        return true;
+}();
 
 /// Something that serves exits: one `on` for each kind, found at compile time.
 template <typename Handler, typename Exit>

@@ -20,6 +20,7 @@ struct npt_format;
 struct fake {
     static constexpr char const* name{"fake"};
     static constexpr hv::tsc_scaling tsc_scaling{.feature = "TSC scaling", .integer_bits = 16, .fraction_bits = 48};
+    static constexpr bool has_no_processor{true}; ///< policies that only make a processor faster mean nothing here
     using nested_format = npt_format;
     using processor = backends::fake::processor;
     using vm = backends::fake::vm;

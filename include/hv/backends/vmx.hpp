@@ -32,7 +32,7 @@ struct basic_vmx {
 
     template <typename Host, typename Handler>
     [[nodiscard]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler) -> verdict {
-        cpu.run(host, on);
+        cpu.template run<may_run_apic<Handler>>(host, on);
         if (cpu.holds_hidden_states()) [[unlikely]]
             return handler.on(exits::isolation_broken{.reason = "XCR0 holds a state that the machine hides"});
         return backends::vmx::decode<WorldSwitch>(host, cpu, handler);

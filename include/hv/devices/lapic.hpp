@@ -187,6 +187,14 @@ class lapic {
     [[nodiscard]] constexpr auto read_msr(auto& context, std::uint32_t index, std::uint64_t& out) -> bool;
     [[nodiscard]] constexpr auto write_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool;
 
+    // A processor that runs the APIC itself while the guest is in.
+
+    /// Puts the registers into the page that the processor works with. The requests move there: what arrives from now
+    /// on is kept apart until `take_back`, so that none is lost and none comes twice.
+    constexpr void lend(x86::apic::page& page);
+    /// The page came back from the processor.
+    constexpr void take_back(x86::apic::page const& page);
+
     [[nodiscard]] constexpr auto save(auto&) const -> payload { return lapic_saved::save(registers_); }
     /// Refuses what does not belong to this processor or cannot be; see lapic_saved::is_consistent.
     [[nodiscard]] constexpr auto restore(auto& context, payload const& image) -> status {
@@ -228,6 +236,7 @@ class lapic {
 } // namespace hv
 
 #include <hv/devices/lapic_delivery.hpp>
+#include <hv/devices/lapic_page.hpp>
 #include <hv/devices/lapic_register_access.hpp>
 
 namespace hv {

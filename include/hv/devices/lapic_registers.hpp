@@ -53,6 +53,9 @@ inline constexpr std::uint64_t xapic_existing{(x2apic_readable | x2apic_writable
                                                set_of(reg::interrupt_command_high)) &
                                               ~set_of(reg::self_ipi)};
 
+/// Those of x2APIC mode that change only when software writes or an interrupt moves: a page of registers can answer.
+inline constexpr std::uint64_t x2apic_stable{x2apic_readable & ~set_of(reg::current_count)};
+
 [[nodiscard]] constexpr auto contains(std::uint64_t set, std::uint64_t number) -> bool {
     return number < 64 and (set >> number & 1) != 0;
 }

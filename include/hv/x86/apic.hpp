@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 /// The local APIC as the processor shows it. SDM Vol. 3A, "Advanced Programmable Interrupt Controller (APIC)".
@@ -47,6 +50,31 @@ enum class reg : std::uint8_t {
     divide_configuration = 0x3e,
     self_ipi = 0x3f, ///< x2APIC only
 };
+
+/// The registers as they lie in memory: each in the first four of its sixteen bytes, and in the next four the upper
+/// half of what x2APIC mode makes one register.
+struct page {
+    std::array<std::uint32_t, 1024> words{};
+
+    /// The register, or the one `behind` places after it.
+    [[nodiscard]] constexpr auto at(reg r, unsigned behind = 0) -> std::uint32_t& {
+        return words[(static_cast<std::size_t>(r) + behind) % 256 * 4];
+    }
+    [[nodiscard]] constexpr auto at(reg r, unsigned behind = 0) const -> std::uint32_t {
+        return words[(static_cast<std::size_t>(r) + behind) % 256 * 4];
+    }
+    [[nodiscard]] constexpr auto upper_half(reg r) -> std::uint32_t& {
+        return words[static_cast<std::size_t>(r) * 4 + 1];
+    }
+    /// The highest vector in the eight registers that begin here (ISR, TMR, IRR); 0 if there is none.
+    [[nodiscard]] constexpr auto highest(reg first) const -> std::uint8_t {
+        for (unsigned i{8}; i-- > 0;)
+            if (auto const bits = at(first, i); bits != 0)
+                return static_cast<std::uint8_t>(i * 32 + static_cast<unsigned>(std::bit_width(bits)) - 1);
+        return 0;
+    }
+};
+static_assert(sizeof(page) == 0x1000);
 
 /// Spurious-interrupt vector register.
 namespace svr {

@@ -41,8 +41,12 @@ template <typename E>
     }
     if constexpr (requires { e.kind; })
         number("kind", e.kind);
+    if constexpr (requires { e.offset; })
+        number("offset", e.offset);
     if constexpr (requires { e.vector; })
-        number("vector", e.vector), number("qualification", e.qualification);
+        number("vector", e.vector);
+    if constexpr (requires { e.qualification; })
+        number("qualification", e.qualification);
     if constexpr (requires { e.error_code; })
         number("error_code", e.error_code);
     if constexpr (requires { e.with_aux; })

@@ -85,6 +85,8 @@ inline void act(svm_model::guest& g, script::any_exit const& exit) {
         void operator()(mwait const&) { g.exit(0x8b); }
         void operator()(tsc_read const& e) { g.exit(e.with_aux ? 0x87 : 0x6e); }
         void operator()(rdpmc const&) { g.exit(0x6f); }
+        void operator()(apic_write const&) { g.exit(0x402); }
+        void operator()(end_of_interrupt const&) { g.exit(0x402); }
         void operator()(interrupt_window const&) { g.exit(0x64); }
         void operator()(nmi_window const&) { g.exit(0x74); }
         void operator()(host_interrupt const&) { g.exit(0x60); }

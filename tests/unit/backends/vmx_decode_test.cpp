@@ -47,6 +47,8 @@ TEST_CASE("every basic exit reason means one exit") {
                                                         {39, "monitor"},
                                                         {40, "pause"},
                                                         {43, "interrupt_window"},
+                                                        {44, "nested_page_fault"},
+                                                        {45, "end_of_interrupt"},
                                                         {48, "nested_page_fault"},
                                                         {50, "undefined_instruction"},
                                                         {51, "tsc_read"},
@@ -54,6 +56,7 @@ TEST_CASE("every basic exit reason means one exit") {
                                                         {53, "undefined_instruction"},
                                                         {54, "cache_control"},
                                                         {55, "xsetbv"},
+                                                        {56, "apic_write"},
                                                         {59, "undefined_instruction"},
                                                         {60, "undefined_instruction"}};
     vmx_seat seat;
@@ -111,6 +114,18 @@ TEST_CASE("an EPT violation of a walk with accessed and dirty flags is a write")
     CHECK(parts::decode_nested_page_fault(0x101, 0x5000).page_walk); // no linear address: MOV to CR3
 }
 
+TEST_CASE("what the processor does not answer of a local APIC is a fault at its address") {
+    auto const read = parts::decode_apic_access(0x0390);
+    CHECK((read.address == gpa{0xfee0'0390} and read.wanted == access::read and not read.page_walk));
+    auto const write = parts::decode_apic_access(0x1'12f0);
+    CHECK((write.address == gpa{0xfee0'02f0} and write.wanted == access::write and not write.page_walk));
+    CHECK(parts::decode_apic_access(0x2100).wanted == access::execute);
+    CHECK(parts::decode_apic_access(0x3100).wanted == access::write); // a stack that a delivery pushes to
+    CHECK_FALSE(parts::decode_apic_access(0x3100).page_walk);
+    CHECK(parts::decode_apic_access(0xa000).page_walk);
+    CHECK(parts::decode_apic_access(0xf000).page_walk);
+}
+
 TEST_CASE("accesses to control registers come decoded") {
     using form = exits::control_register::form;
     auto const mov = parts::decode_control_register(0xf04);
@@ -125,7 +140,7 @@ TEST_CASE("accesses to control registers come decoded") {
 TEST_CASE("only instructions that exit have a length") {
     vmx_seat seat;
     recording_handler handler;
-    for (std::uint32_t const reason : {0u, 1u, 2u, 7u, 8u, 9u, 43u, 48u, 49u, 52u, 0x100u}) {
+    for (std::uint32_t const reason : {0u, 1u, 2u, 7u, 8u, 9u, 43u, 44u, 45u, 56u, 48u, 49u, 52u, 0x100u}) {
         seat.model.next = [reason](vmx_model::guest& g) {
             g.length = 3;
             g.exit(reason, 0);

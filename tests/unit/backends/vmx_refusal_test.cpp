@@ -85,6 +85,29 @@ TEST_CASE("a processor that lacks one control is refused with its name, and noth
     }
 }
 
+TEST_CASE("a machine whose local APICs the processor runs refuses one that cannot, by the name of the control") {
+    struct lack {
+        unsigned bit;
+        char const* name;
+    };
+    constexpr vm_controls wanted{.run_apic = true};
+    for (auto const& l : std::vector<lack>{{0, "virtualize APIC accesses"},
+                                           {4, "virtualize x2APIC mode"},
+                                           {8, "APIC-register virtualization"},
+                                           {9, "virtual-interrupt delivery"}}) {
+        CAPTURE(l.name);
+        bench b;
+        CHECK(b.processor.first_lack(b.host, wanted).empty());
+        b.host.set_msr(0x48b, b.host.read_msr(0x48b).value & ~(std::uint64_t{1} << (32 + l.bit)));
+        CHECK(b.processor.first_lack(b.host, wanted).find(l.name) == 0);
+        CHECK(b.processor.first_lack(b.host, {}).empty());
+        CHECK(b.missing().empty());
+        modelled_vmx::vm machine;
+        CHECK(machine.create(b.host, wanted) == status::no_device);
+        CHECK(b.host.bytes_in_use() == 0);
+    }
+}
+
 TEST_CASE("a processor without VMX, or with VMX locked off, is refused") {
     bench b;
     b.host.set_msr(x86::msr::ia32_feature_control, 1);

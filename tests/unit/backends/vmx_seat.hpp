@@ -87,6 +87,8 @@ inline void act(vmx_model::guest& g, script::any_exit const& exit) {
         void operator()(mwait const&) { g.exit(36); }
         void operator()(tsc_read const& e) { g.exit(e.with_aux ? 51 : 16); }
         void operator()(rdpmc const&) { g.exit(15); }
+        void operator()(apic_write const& e) { g.exit(56, e.offset); }
+        void operator()(end_of_interrupt const& e) { g.exit(45, e.vector); }
         void operator()(interrupt_window const&) { g.exit(7); }
         void operator()(nmi_window const&) { g.exit(8); }
         void operator()(host_interrupt const&) { g.exit(1); }

@@ -38,11 +38,15 @@ inline constexpr std::uint32_t activate_secondary_controls{1u << 31};
 
 /// Secondary processor-based controls.
 namespace secondary {
+inline constexpr std::uint32_t virtualize_apic_accesses{1u << 0};
 inline constexpr std::uint32_t enable_ept{1u << 1};
 inline constexpr std::uint32_t enable_rdtscp{1u << 3};
+inline constexpr std::uint32_t virtualize_x2apic_mode{1u << 4};
 inline constexpr std::uint32_t enable_vpid{1u << 5};
 inline constexpr std::uint32_t wbinvd_exiting{1u << 6};
 inline constexpr std::uint32_t unrestricted_guest{1u << 7};
+inline constexpr std::uint32_t apic_register_virtualization{1u << 8};
+inline constexpr std::uint32_t virtual_interrupt_delivery{1u << 9};
 inline constexpr std::uint32_t enable_invpcid{1u << 12};
 inline constexpr std::uint32_t use_tsc_scaling{1u << 25};
 } // namespace secondary
@@ -160,6 +164,12 @@ inline constexpr named_control secondary_names[]{
     {secondary::enable_vpid, "enable VPID (secondary processor-based controls, bit 5)"},
     {secondary::wbinvd_exiting, "WBINVD exiting (secondary processor-based controls, bit 6)"},
     {secondary::unrestricted_guest, "unrestricted guest (secondary processor-based controls, bit 7)"}};
+/// Of a machine whose local APICs the processor runs, beyond the others.
+inline constexpr named_control apic_names[]{
+    {secondary::virtualize_apic_accesses, "virtualize APIC accesses (secondary processor-based controls, bit 0)"},
+    {secondary::virtualize_x2apic_mode, "virtualize x2APIC mode (secondary processor-based controls, bit 4)"},
+    {secondary::apic_register_virtualization, "APIC-register virtualization (secondary processor-based controls, bit 8)"},
+    {secondary::virtual_interrupt_delivery, "virtual-interrupt delivery (secondary processor-based controls, bit 9)"}};
 inline constexpr named_control exit_names[]{
     {vm_exit::save_debug_controls, "save debug controls (VM-exit controls, bit 2)"},
     {vm_exit::host_address_space_size, "host address-space size (VM-exit controls, bit 9)"},

@@ -7,6 +7,7 @@
 #include <hv/backends/vmx/exit_code.hpp>
 #include <hv/backends/vmx/vmcs.hpp>
 #include <hv/exit.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/exception.hpp>
 #include <hv/x86/registers.hpp>
 
@@ -55,6 +56,20 @@ namespace hv::backends::vmx {
             .instruction = {}};
 }
 
+/// SDM Vol. 3C, "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses": what
+/// the processor did not answer is the device's, as if nothing were mapped there.
+[[nodiscard]] constexpr auto decode_apic_access(std::uint64_t qualification) -> exits::nested_page_fault {
+    constexpr std::uint64_t write{1}, fetch{2}, event_delivery{3};
+    auto const type = qualification >> 12 & 0xf;
+    return {.address = gpa{x86::apic::default_base + (qualification & 0xfff)},
+            .wanted = type == fetch                             ? access::execute
+                      : type == write or type == event_delivery ? access::write
+                                                                : access::read,
+            .page_walk = type > event_delivery,
+            .present = false,
+            .instruction = {}};
+}
+
 /// SDM Vol. 3C, "Exit Qualification for Control-Register Accesses".
 [[nodiscard]] constexpr auto decode_control_register(std::uint64_t qualification) -> exits::control_register {
     using form = exits::control_register::form;
@@ -95,6 +110,18 @@ namespace hv::backends::vmx {
             .reason = static_cast<exits::task_switch::source>(qualification >> 30 & 3),
             .has_error_code = has_error_code,
             .error_code = has_error_code ? error_code : 0};
+}
+
+/// The exits of a local APIC that the processor runs.
+template <typename Vcpu, typename Handler>
+[[nodiscard]] auto decode_apic(Vcpu& cpu, Handler& handler, exit_code code) -> verdict {
+    auto const qualification = cpu.fields().template read<exit_qualification>();
+    if (code == exit_code::apic_access)
+        return handler.on(decode_apic_access(qualification));
+    if (code == exit_code::virtualized_eoi)
+        return handler.on(exits::end_of_interrupt{.vector = static_cast<std::uint8_t>(qualification)});
+    auto const offset = static_cast<std::uint16_t>(qualification & 0xfff);
+    return handler.on(exits::apic_write{.offset = offset, .value = cpu.apic_page().words[offset / 16 * 4]});
 }
 
 /// Calls the handler's function for the exit that `cpu` took, once.
@@ -193,6 +220,12 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
         return handler.on(
             decode_exception(information, fields.template read<vm_exit_interruption_error_code>(), qualification()));
     }
+    case exit_code::apic_access:
+    case exit_code::apic_write:
+    case exit_code::virtualized_eoi:
+        if constexpr (may_run_apic<Handler>)
+            return decode_apic(cpu, handler, code);
+        break;
     default:
         break;
     }

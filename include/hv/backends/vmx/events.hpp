@@ -4,6 +4,7 @@
 #include <hv/backends/vmx/exit_code.hpp>
 #include <hv/backends/vmx/registers.hpp>
 #include <hv/event.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/exception.hpp>
 
 #include <cstdint>
@@ -95,11 +96,12 @@ class events : public registers<WorldSwitch> {
     void watch_task_priority(bool on) { watches_task_priority_ = on; }
 
     [[nodiscard]] auto task_priority() const -> std::uint8_t {
-        return virtual_apic_ == nullptr ? std::uint8_t{0} : static_cast<std::uint8_t>(virtual_apic_[vtpr] >> 4);
+        return virtual_apic_ == nullptr ? std::uint8_t{0}
+                                        : static_cast<std::uint8_t>(virtual_apic_->at(task_priority_register) >> 4);
     }
     void set_task_priority(std::uint8_t priority) {
         if (virtual_apic_ != nullptr)
-            virtual_apic_[vtpr] = static_cast<std::uint8_t>(priority << 4);
+            virtual_apic_->at(task_priority_register) = static_cast<std::uint8_t>(priority << 4);
     }
 
     void request_nmi_window() { nmi_window_requested_ = true; }
@@ -108,7 +110,7 @@ class events : public registers<WorldSwitch> {
     void end_shadow_of_sti() { set_interruptibility(interruptibility() & ~this->shadow_of_sti); }
 
   protected:
-    static constexpr unsigned vtpr{0x80}; ///< the task-priority register in the virtual-APIC page
+    static constexpr auto task_priority_register = x86::apic::reg::task_priority;
 
     void before_delivery(bool zero_length_events) {
         auto& fields = this->vmcs_;
@@ -168,7 +170,7 @@ class events : public registers<WorldSwitch> {
             this->vmcs_.template write<guest_rip>(this->rip() + 1);
     }
 
-    std::uint8_t* virtual_apic_{};
+    x86::apic::page* virtual_apic_{}; ///< the virtual-APIC page
 
   private:
     [[nodiscard]] auto interruptibility() const -> std::uint32_t {

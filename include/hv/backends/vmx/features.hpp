@@ -55,6 +55,11 @@ struct features {
         return (secondary.may_be_set & vmx::secondary::use_tsc_scaling) != 0;
     }
 
+    /// What one machine needs beyond that and the processor lacks; empty if nothing.
+    [[nodiscard]] constexpr auto first_lack(vm_controls const& machine) const -> std::string_view {
+        return machine.run_apic ? first_missing(secondary, apic_names) : std::string_view{};
+    }
+
     [[nodiscard]] constexpr auto report() const -> processor_report {
         processor_report r{.next_rip = true,
                            .decode_assist = true,

@@ -3,6 +3,7 @@
 
 #include <hv/address.hpp>
 #include <hv/status.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <array>
@@ -64,6 +65,19 @@ static_assert(msr_permission_bit(0xc001'0000).error == status::out_of_range);
              std::array{msr_permission_bit(index).value, msr_permission_bit(index).value + msr_write_bit})
             map[bit / 8] &= ~(std::byte{1} << (bit % 8));
     return status::ok;
+}
+
+/// Lets a guest in x2APIC mode at what the processor answers: reads of these registers, a bit each, and writes of TPR,
+/// EOI and self IPI. Every other access must exit, or it would reach the host's APIC. SDM Vol. 3C, "Virtualizing
+/// MSR-Based APIC Accesses".
+constexpr void permit_x2apic(std::span<std::byte, msr_permission_map_size> map, std::uint64_t readable) {
+    auto const permit = [map](std::uint32_t bit) { map[bit / 8] &= ~(std::byte{1} << (bit % 8)); };
+    for (unsigned number{0}; number < 64; ++number)
+        if ((readable >> number & 1) != 0)
+            permit(x86::msr::x2apic_first + number);
+    for (auto const number :
+         {x86::apic::reg::task_priority, x86::apic::reg::end_of_interrupt, x86::apic::reg::self_ipi})
+        permit(x86::msr::x2apic_first + static_cast<unsigned>(number) + msr_write_bit);
 }
 
 } // namespace hv::backends::vmx

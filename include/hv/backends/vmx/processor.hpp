@@ -23,6 +23,11 @@ class processor {
     [[nodiscard]] auto examine(Host& host) -> processor_report {
         return read_features(host).report();
     }
+    /// What this machine needs and a processor that suffices for others lacks; empty if nothing.
+    template <typename Host>
+    [[nodiscard]] auto first_lack(Host& host, vm_controls const& machine) -> std::string_view {
+        return read_features(host).first_lack(machine);
+    }
 
     /// Turns VMX on for the current processor. no_device if it does not suffice, busy if somebody else uses VMX,
     /// out_of_memory.

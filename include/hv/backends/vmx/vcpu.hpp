@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/backends/vmx/apic.hpp>
 #include <hv/backends/vmx/dump.hpp>
 #include <hv/backends/vmx/events.hpp>
 #include <hv/backends/vmx/exit_code.hpp>
@@ -20,7 +21,7 @@ namespace hv::backends::vmx {
 
 /// One virtual processor: its VMCS and everything that the VMCS does not hold.
 template <typename WorldSwitch>
-class vcpu : public events<WorldSwitch> {
+class vcpu : public apic<WorldSwitch> {
   public:
     template <typename Host>
     [[nodiscard]] auto create(Host& host, vm const& machine) -> status {
@@ -30,7 +31,7 @@ class vcpu : public events<WorldSwitch> {
         if (pages_ == nullptr)
             return status::out_of_memory;
         physical_ = host.physical(pages_);
-        this->virtual_apic_ = pages_ + page_size;
+        this->virtual_apic_ = reinterpret_cast<x86::apic::page*>(pages_ + page_size);
         auto const& has = machine.features_;
         *reinterpret_cast<std::uint32_t*>(pages_) = has.revision;
         zero_length_events_ = has.zero_length_events;
@@ -65,6 +66,7 @@ class vcpu : public events<WorldSwitch> {
         if (machine.tsc_ratio_ != 0)
             fields.template begin<tsc_multiplier>(machine.tsc_ratio_);
         fields.template write<guest_ia32_pat>(0x0007'0406'0007'0406);
+        this->prepare_apic(machine);
         power_on();
         return status::ok;
     }
@@ -157,7 +159,7 @@ class vcpu : public events<WorldSwitch> {
     void bound_stay(std::uint64_t tsc, std::uint32_t ticks) { timer_.end_at(tsc, ticks); }
 
     /// Runs the guest until its next exit and leaves the VMCS as the exit left it.
-    template <typename Host>
+    template <bool WithApic, typename Host>
     void run(Host& host, processor<WorldSwitch>& on) {
         auto const host_xcr0 = on.displaced_.xcr0;
         hidden_states_ = this->xsave_ and (this->xcr0_ & ~(xcr0_allowed_ & host_xcr0)) != 0;
@@ -174,7 +176,9 @@ class vcpu : public events<WorldSwitch> {
         }
         if (timer_.is_there())
             this->vmcs_.template write<vmx_preemption_timer_value>(timer_.count_from(host.tsc()));
-        bool const stored{this->vmcs_.store()};
+        bool stored{this->vmcs_.store()};
+        if constexpr (WithApic)
+            stored = this->store_apic() and stored;
         bool const other_xcr0{this->xsave_ and this->xcr0_ != host_xcr0};
         if (other_xcr0)
             WorldSwitch::write_xcr0(this->xcr0_);

@@ -19,12 +19,16 @@ namespace hv::backends::vmx {
 /// What the vCPUs of one VM share: MSR bitmaps, nested tables and controls.
 class vm {
   public:
-    /// invalid_argument if a direct MSR is none that the world switch exchanges; no_device if the TSC is to be scaled
-    /// and cannot; out_of_memory.
+    /// invalid_argument if a direct MSR is none that the world switch exchanges; no_device if the processor lacks what
+    /// this machine needs; out_of_memory.
     template <typename Host>
     [[nodiscard]] auto create(Host& host, vm_controls const& machine) -> status {
         destroy(host);
-        map_ = static_cast<std::byte*>(host.allocate(msr_permission_map_size, page_size));
+        features_ = read_features(host);
+        if (not features_.first_lack(machine).empty())
+            return status::no_device;
+        pages_size_ = machine.run_apic ? 3 * page_size : page_size;
+        map_ = static_cast<std::byte*>(host.allocate(pages_size_, page_size));
         if (map_ == nullptr)
             return status::out_of_memory;
         auto const msrs = std::span<std::byte, msr_permission_map_size>{map_, msr_permission_map_size};
@@ -38,11 +42,15 @@ class vm {
                 if (index == switched_msrs[i])
                     direct_msrs_ |= 1u << i;
         msr_permissions_ = host.physical(map_);
-        features_ = read_features(host);
         tsc_ratio_ = machine.tsc_ratio;
         if (tsc_ratio_ != 0 and not features_.has_tsc_scaling()) {
             destroy(host);
             return status::no_device;
+        }
+        if (machine.run_apic) {
+            auto const of_x2apic = std::span<std::byte, msr_permission_map_size>{map_ + page_size, page_size};
+            static_cast<void>(fill_msr_permissions(of_x2apic, machine.direct_msrs)); // as above
+            permit_x2apic(of_x2apic, machine.apic_readable);
         }
         nested_root_ = machine.nested_root;
         ept_pointer_ = ept_format::pointer(nested_root_, features_.has_accessed_and_dirty());
@@ -64,15 +72,22 @@ class vm {
     template <typename Host>
     void destroy(Host& host) {
         if (map_ != nullptr)
-            host.free(map_, msr_permission_map_size);
+            host.free(map_, pages_size_);
         map_ = nullptr;
     }
+
+    /// The APIC-access page. No access reaches its bytes: the processor turns each to the virtual-APIC page of the
+    /// vCPU.
+    [[nodiscard]] auto apic_window() const -> hpa { return msr_permissions_ + 2 * page_size; }
 
   private:
     template <typename>
     friend class vcpu;
+    template <typename>
+    friend class apic;
 
-    std::byte* map_{};
+    std::byte* map_{}; ///< MSR bitmaps; then, for local APICs, those of x2APIC mode and the APIC-access page
+    std::size_t pages_size_{};
     hpa msr_permissions_{}, nested_root_{};
     std::uint64_t ept_pointer_{};
     std::uint32_t direct_msrs_{};

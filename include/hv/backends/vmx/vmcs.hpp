@@ -118,6 +118,10 @@ inline constexpr field<std::uint64_t> host_ia32_sysenter_esp{0x6c10};
 inline constexpr field<std::uint64_t> host_ia32_sysenter_eip{0x6c12};
 // HOST_RSP and HOST_RIP are the world switch's own.
 inline constexpr std::uint32_t host_rsp_encoding{0x6c14}, host_rip_encoding{0x6c16};
+// Fields that come with the controls of APIC virtualisation (apic.hpp); without these VMWRITE refuses them.
+inline constexpr field<std::uint16_t> guest_interrupt_status{0x0810};
+inline constexpr field<std::uint64_t> apic_access_address{0x2014};
+inline constexpr field<std::uint64_t> eoi_exit_bitmap_0{0x201c}; // to 3
 
 namespace detail {
 

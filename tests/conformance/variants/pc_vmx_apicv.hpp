@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <examples/pc/pc.hpp>
+
+/// The pc whose local APIC the processor runs.
+struct pc_vmx_apicv : pc_vmx {
+    static constexpr hv::apic_policy apic{hv::apic_policy::virtualised};
+};
