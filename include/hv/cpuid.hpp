@@ -47,6 +47,10 @@ class cpuid_table {
         for (std::size_t i{0}; i != entries.size(); ++i)
             entries_[i] = entries[i];
         count_ = entries.size();
+        first_.fill(absent);
+        for (std::size_t i{count_}; i != 0; --i)
+            if (auto const function = entries_[i - 1].function; number_of(function) < numbers)
+                first_[place_of(function)] = static_cast<std::uint8_t>(i - 1);
         return status::ok;
     }
 
@@ -54,18 +58,9 @@ class cpuid_table {
 
     /// What CPUID answers; null for a leaf that does not exist and reads as zeros.
     [[nodiscard]] constexpr auto find(std::uint32_t function, std::uint32_t index) const -> cpuid_entry const* {
-        std::size_t low{0};
-        std::size_t high{count_};
-        while (low < high) {
-            auto const middle = low + (high - low) / 2;
-            auto const& e = entries_[middle];
-            if (e.function == function and (not e.match_index or e.index == index))
+        for (auto i = first_of(function); i < count_ and entries_[i].function == function; ++i)
+            if (auto const& e = entries_[i]; not e.match_index or e.index == index)
                 return &e;
-            if (e.function < function or (e.function == function and e.index < index))
-                low = middle + 1;
-            else
-                high = middle;
-        }
         return nullptr;
     }
 
@@ -81,7 +76,31 @@ class cpuid_table {
         return a.match_index and b.match_index and a.index < b.index;
     }
 
+    /// Leaves come in four ranges, by the two highest bits, and have low numbers there: those below `numbers` are found
+    /// at once.
+    static constexpr std::uint32_t numbers{32};
+    static constexpr std::uint8_t absent{capacity};
+    [[nodiscard]] static constexpr auto number_of(std::uint32_t function) -> std::uint32_t {
+        return function & 0x3fff'ffff;
+    }
+    [[nodiscard]] static constexpr auto place_of(std::uint32_t function) -> std::size_t {
+        return (function >> 30) * numbers + number_of(function);
+    }
+    [[nodiscard]] constexpr auto first_of(std::uint32_t function) const -> std::size_t {
+        if (number_of(function) < numbers) [[likely]]
+            return first_[place_of(function)];
+        std::size_t i{0};
+        while (i != count_ and entries_[i].function != function)
+            ++i;
+        return i;
+    }
+
     std::array<cpuid_entry, capacity> entries_{};
+    std::array<std::uint8_t, 4 * numbers> first_ = [] {
+        std::array<std::uint8_t, 4 * numbers> none{};
+        none.fill(absent);
+        return none;
+    }();
     std::size_t count_{};
 };
 

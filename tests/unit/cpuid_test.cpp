@@ -3,6 +3,10 @@
 
 #include <hv/cpuid.hpp>
 
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
 #include <array>
 #include <stdexcept>
 #include <string_view>
@@ -70,6 +74,28 @@ TEST_CASE("a table finds functions with and without subleaves") {
     CHECK(table.find(4, 3) == nullptr);
     CHECK(table.find(0, 0) == nullptr);
     CHECK(table.find(5, 0) == nullptr);
+}
+
+TEST_CASE("leaves are found in every range of numbers, low and high, and none that is not there") {
+    constexpr std::uint32_t functions[]{0,          0x1f,       0x20,       0x3fffffff, 0x40000000, 0x4000001f,
+                                        0x40000100, 0x80000000, 0x8000001f, 0x80000020, 0xc0000001, 0xffffffff};
+    std::vector<hv::cpuid_entry> entries;
+    for (auto const function : functions)
+        entries.push_back({.function = function, .values = {.eax = ~function}});
+    hv::cpuid_table table;
+    CHECK(table.find(0, 0) == nullptr);
+    REQUIRE(table.assign(entries) == hv::status::ok);
+    for (auto const function : functions)
+        for (auto const near : {function - 1, function, function + 1}) {
+            auto const listed = std::count(std::begin(functions), std::end(functions), near) != 0;
+            auto const* const found = table.find(near, 5);
+            CHECK((found != nullptr) == listed);
+            if (found != nullptr)
+                CHECK(found->values.eax == ~near);
+        }
+    REQUIRE(table.assign(std::span{entries}.first(3)) == hv::status::ok);
+    CHECK(table.find(0x20, 0) != nullptr);
+    CHECK(table.find(0x40000000, 0) == nullptr);
 }
 
 TEST_CASE("unsorted, repeated or too many leaves are refused and change nothing") {

@@ -30,7 +30,8 @@ struct basic_svm {
     using vcpu = backends::svm::vcpu<WorldSwitch>;
 
     template <typename Host, typename Handler>
-    [[nodiscard]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler) -> verdict {
+    [[nodiscard, gnu::always_inline]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler)
+        -> verdict {
         cpu.run(host, on);
         if (cpu.holds_hidden_states()) [[unlikely]]
             return handler.on(exits::isolation_broken{.reason = "XCR0 holds a state that the machine hides"});

@@ -109,7 +109,8 @@ template <emulation_cpu Cpu>
 /// The bytes of an instruction, to the end of their page; null if something is in the way. A processor that remembers
 /// where its code lies has `recent_code()`.
 template <emulation_cpu Cpu>
-[[nodiscard]] auto code_at(Cpu& cpu, paging_state const& paging, gva linear) -> std::byte const* {
+[[nodiscard, gnu::always_inline]] inline auto code_at(Cpu& cpu, paging_state const& paging, gva linear)
+    -> std::byte const* {
     if constexpr (requires { cpu.recent_code(); }) {
         if (auto const* const code = cpu.recent_code().find(paging, linear)) [[likely]]
             return code;
@@ -120,11 +121,16 @@ template <emulation_cpu Cpu>
     }
 }
 
+/// 0 where the first three bytes are not in one page, or not there.
 template <emulation_cpu Cpu>
-[[nodiscard]] auto common_length_at_rip(Cpu& cpu, code_size mode) -> unsigned {
-    gva linear{};
-    unsigned left{};
-    if (code_address(cpu, mode, linear, left) or left < 3 or linear.page_offset() > page_size - 3)
+[[nodiscard, gnu::always_inline]] inline auto common_length_at_rip(Cpu& cpu, code_size mode) -> unsigned {
+    gva linear{cpu.rip()};
+    if (mode != code_size::bits_64 or not is_canonical(linear.value)) [[unlikely]] {
+        unsigned left{};
+        if (code_address(cpu, mode, linear, left) or left < 3)
+            return 0;
+    }
+    if (linear.page_offset() > page_size - 3)
         return 0;
     auto const* const code = code_at(cpu, paging_of(cpu), linear);
     if (code == nullptr)

@@ -20,7 +20,7 @@ namespace hv {
 class code_page {
   public:
     /// A host pointer to the byte at `linear`, good to the end of its page; null: `walk`.
-    [[nodiscard]] auto find(paging_state const& state, gva linear) const -> std::byte const* {
+    [[nodiscard, gnu::always_inline]] auto find(paging_state const& state, gva linear) const -> std::byte const* {
         auto const differs = (linear.value ^ first_.value) >> page_shift | (state.cr3 ^ state_.cr3) |
                              (state.cr0 ^ state_.cr0) | (state.cr4 ^ state_.cr4) | (state.efer ^ state_.efer) |
                              static_cast<std::uint64_t>(state.cpl ^ state_.cpl);
@@ -35,7 +35,7 @@ class code_page {
     /// Walks to `linear` as `translate` does for a fetch; null if the walk fails or leads to no memory. Ways of long
     /// mode are kept.
     template <guest_memory M>
-    [[nodiscard]] auto walk(M& memory, paging_state const& state, gva linear) -> std::byte const* {
+    [[nodiscard, gnu::noinline]] auto walk(M& memory, paging_state const& state, gva linear) -> std::byte const* {
         forget();
         if ((state.cr0 & x86::cr0::pg) == 0 or (state.efer & x86::efer::lma) == 0) {
             auto const found = translate(memory, state, linear, access::execute);

@@ -23,9 +23,9 @@ class events : public registers {
         return e;
     }
     [[nodiscard]] auto take_interrupted_event() -> event {
-        auto const e = interrupted_;
-        interrupted_ = {};
-        return e;
+        if (not interrupted_.valid()) [[likely]]
+            return {};
+        return std::exchange(interrupted_, event{});
     }
 
     [[nodiscard]] auto interrupt_shadow() const -> bool { return (vmcb_->control.interrupt_shadow & 1) != 0; }
@@ -67,14 +67,14 @@ class events : public registers {
 
     /// The next entry executes one instruction only. There is no intercept for the end of an interrupt shadow, or of
     /// the IRET that ends an NMI handler.
-    void request_nmi_window() { steps_ = true; }
+    void request_nmi_window() { due_ |= due::one_step; }
 
     /// The intercepted IRET is about to end the NMI handler. It has not run yet, so one instruction of interrupt
     /// shadow keeps the next NMI off its stack frame.
     void end_nmi() {
         set_nmi_blocked(false);
         set_interrupt_shadow(true);
-        at_iret_ = true;
+        due_ |= due::end_of_nmi;
     }
 
     /// Whether the last exit was the step that request_nmi_window asked for.
@@ -88,10 +88,12 @@ class events : public registers {
     }
 
   protected:
-    void before_delivery() {
-        injected_ = event{vmcb_->control.eventinj};
-        if (injected_.valid() and injected_.type() == event_type::nmi)
+    /// NMIs become blocked when one is delivered. Answers what the entry delivers.
+    [[nodiscard]] auto before_delivery() -> event {
+        auto const e = event{vmcb_->control.eventinj};
+        if (e.valid() and e.type() == event_type::nmi)
             set_nmi_blocked(true);
+        return e;
     }
 
     /// Remembers the event whose delivery the exit interrupted. INTn, INT3 and INTO of the guest's own are forgotten:
@@ -99,6 +101,7 @@ class events : public registers {
     /// behind it.
     void after_delivery() {
         interrupted_ = {};
+        auto const delivered = std::exchange(injected_, event{});
         if (is_invalid(vmcb_->control.exitcode))
             return; // EVENTINJ may be what the processor refused
         vmcb_->control.eventinj = 0;
@@ -107,8 +110,10 @@ class events : public registers {
             return;
         if (e.type() == event_type::nmi)
             set_nmi_blocked(false); // it was not delivered
-        if (e == injected_ or not is_instruction_of_guest(e))
+        if (e == delivered or not is_instruction_of_guest(e)) {
             interrupted_ = e;
+            due_ |= due::interrupted; // whoever does not take it forgets it
+        }
     }
 
     /// An interrupt that nobody injected is one too: physical and virtual ones exit before delivery, and Bochs reports
@@ -119,9 +124,8 @@ class events : public registers {
                e == into;
     }
 
-    bool steps_{};      ///< the next entry is for one instruction
-    bool at_iret_{};    ///< which is the IRET that ends an NMI handler
-    bool nmi_window_{}; ///< and has been executed
+    bool nmi_window_{}; ///< the one step that was asked for is done
+    event injected_{};  ///< by the entry that is under way
 
   private:
     static constexpr std::uint64_t window_request{v_intr::v_irq | v_intr::highest_priority | v_intr::v_ign_tpr};
@@ -135,7 +139,6 @@ class events : public registers {
     }
 
     bool watches_task_priority_{};
-    event injected_{};    ///< by the last entry
     event interrupted_{}; ///< by the last exit, until taken
 };
 

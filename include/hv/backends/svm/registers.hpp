@@ -14,6 +14,18 @@
 
 namespace hv::backends::svm {
 
+/// What an entry may have to do besides entering, a bit each. Nearly all have nothing to do.
+namespace due {
+inline constexpr std::uint8_t address_space{1u << 0}; ///< another processor, or another use of it
+inline constexpr std::uint8_t flush{1u << 1};
+inline constexpr std::uint8_t tsc_aux{1u << 2};        ///< the processor does not have it yet
+inline constexpr std::uint8_t extended_state{1u << 3}; ///< XCR0 or XSS to exchange: at each entry
+inline constexpr std::uint8_t one_step{1u << 4};       ///< the entry is for one instruction
+inline constexpr std::uint8_t end_of_nmi{1u << 5};     ///< which is the IRET that ends an NMI handler
+inline constexpr std::uint8_t interrupted{1u << 6};    ///< an event interrupted by the last exit is there
+inline constexpr std::uint8_t cr2{1u << 7};            ///< the processor may not have the guest's
+} // namespace due
+
 /// The registers of a guest, in the VMCB and beside it. Getters answer what the guest sees. Setters keep the VMCB such
 /// that VMRUN accepts it and flush the translations that a change of paging makes void.
 class registers {
@@ -51,18 +63,18 @@ class registers {
         auto const cr = (vmcb_->control.intercept_cr & ~cr0_read) | (cr0_cache_bits_ != 0 ? cr0_read : 0);
         vmcb_->write(vmcb_->control.intercept_cr, cr);
         if ((changed & (x86::cr0::pg | x86::cr0::wp | x86::cr0::pe)) != 0)
-            flush_ = true;
+            due_ |= due::flush;
         set_efer(efer());
     }
     [[nodiscard]] auto cr2() const -> std::uint64_t { return vmcb_->save.cr2; }
     void set_cr2(std::uint64_t value) {
         vmcb_->write(vmcb_->save.cr2, value);
-        cr2_stale_ = true;
+        due_ |= due::cr2;
     }
     [[nodiscard]] auto cr3() const -> std::uint64_t { return vmcb_->save.cr3; }
     void set_cr3(std::uint64_t value) {
         vmcb_->write(vmcb_->save.cr3, value);
-        flush_ = true;
+        due_ |= due::flush;
     }
     [[nodiscard]] auto cr4() const -> std::uint64_t { return vmcb_->save.cr4; }
     /// Bits whose state this backend does not switch never reach the processor: VMXE and SMXE, PKE (PKRU), CET (its
@@ -70,7 +82,7 @@ class registers {
     void set_cr4(std::uint64_t value) {
         auto const real = value & ~(cr4_never | (xsave_ ? 0 : x86::cr4::osxsave));
         if ((real ^ vmcb_->save.cr4) != 0)
-            flush_ = true;
+            due_ |= due::flush;
         vmcb_->write(vmcb_->save.cr4, real);
     }
     /// Bochs 2.7 has cleared LMA already when a write to CR0 that ends paging exits.
@@ -81,7 +93,7 @@ class registers {
         if (real == vmcb_->save.efer)
             return;
         vmcb_->write(vmcb_->save.efer, real);
-        flush_ = true;
+        due_ |= due::flush;
     }
 
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
@@ -213,7 +225,7 @@ class registers {
             return status::ok;
         case x86::msr::ia32_tsc_aux:
             tsc_aux_ = value & 0xffff'ffff;
-            tsc_aux_stale_ = true;
+            due_ |= due::tsc_aux;
             return status::ok;
         default:
             return status::invalid_argument;
@@ -221,7 +233,7 @@ class registers {
     }
 
     void set_tsc_offset(std::uint64_t offset) { vmcb_->write(vmcb_->control.tsc_offset, offset); }
-    void flush_translations() { flush_ = true; }
+    void flush_translations() { due_ |= due::flush; }
 
     /// XCR0 of the guest, in force while it runs if the machine shows XSAVE. The caller checked the value.
     [[nodiscard]] auto xcr0() const -> std::uint64_t { return xcr0_; }
@@ -244,10 +256,8 @@ class registers {
     std::uint64_t cr0_cache_bits_{};
     std::uint64_t xcr0_{1};
     std::uint64_t tsc_aux_{};
-    bool tsc_aux_stale_{}; ///< the processor does not have tsc_aux_ yet
-    bool cr2_stale_{};     ///< the processor may not have the guest's CR2
-    bool xsave_{};         ///< the guest may set CR4.OSXSAVE
-    bool flush_{};         ///< before the next entry
+    bool xsave_{};                         ///< the guest may set CR4.OSXSAVE
+    std::uint8_t due_{due::address_space}; ///< at the next entry
 };
 
 } // namespace hv::backends::svm

@@ -64,10 +64,11 @@ class vcpu : public events {
         out.debug_addresses = WorldSwitch::read_debug_registers();
         WorldSwitch::write_debug_control(debug_control_off);
         WorldSwitch::write_debug_registers(debug_addresses_);
+        due_ = due::address_space | due::cr2 | (due_ & ~due::extended_state);
         if (on.features_.tsc_aux) {
             if (auto const aux = host.read_msr(x86::msr::ia32_tsc_aux))
                 out.tsc_aux = aux.value;
-            tsc_aux_stale_ = true;
+            due_ |= due::tsc_aux;
         }
         if (tsc_ratio_ != 0) { // of guests only: the host's own RDTSC does not look at it
             if (auto const ratio = host.read_msr(x86::msr::amd_tsc_ratio))
@@ -80,8 +81,12 @@ class vcpu : public events {
         if (xsave_ and on.features_.xsaves)
             if (auto const xss = host.read_msr(x86::msr::ia32_xss))
                 out.xss = xss.value;
+        if (xsave_)
+            due_ |= due::extended_state;
+        next_rip_ = on.features_.next_rip;
+        decode_assist_ = on.features_.decode_assist;
+        clean_after_exit_ = on.features_.clean_bits ? all_clean : 0;
         WorldSwitch::save_host(on.host_state_);
-        cr2_stale_ = true;
         attached_ = true;
     }
 
@@ -119,19 +124,29 @@ class vcpu : public events {
         }
     }
 
-    [[nodiscard]] auto instruction_length() const -> std::uint8_t { return instruction_length_; }
+    /// From the exit itself for IN and OUT, else from nRIP where the processor has it. nRIP counts for intercepted
+    /// instructions only: Bochs fills it for faults too.
+    [[nodiscard]] auto instruction_length() const -> std::uint8_t {
+        auto const& control = vmcb_->control;
+        std::uint64_t next{rip()};
+        if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
+            next = control.exitinfo2;
+        else if (next_rip_ and is_instruction(control.exitcode))
+            next = control.nrip;
+        auto const length = next - rip();
+        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+    }
 
     /// Runs the guest until its next exit and leaves the VMCB as the exit left it.
     template <typename Host>
-    void run(Host& host, processor& on) {
-        if (steps_) [[unlikely]]
-            return step_to_nmi_window(host, on);
-        auto const in_shadow = interrupt_shadow();
-        auto const from = rip();
-        switch_worlds(host, on);
-        at_iret_ = false;
-        if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
-            step_out_of_shadow(host, on);
+    [[gnu::always_inline]] void run(Host& host, processor& on) {
+        auto& control = vmcb_->control;
+        if (due_ != 0 or control.eventinj != 0 or interrupt_shadow()) [[unlikely]]
+            return run_with_more(host, on);
+        WorldSwitch::enter(gprs_.data(), physical_, on.host_state_);
+        control.clean_bits = clean_after_exit_;
+        if (event{control.exitintinfo}.valid() or is_invalid(control.exitcode)) [[unlikely]]
+            after_trouble(on);
     }
 
     /// The guest left the last world switch with a state in XCR0 that its machine does not allow or the host not keep.
@@ -153,15 +168,27 @@ class vcpu : public events {
         return vmcb_->control.exitcode == static_cast<std::uint64_t>(code);
     }
 
+    /// An entry with something due, an event to deliver, or an interrupt shadow.
+    template <typename Host>
+    [[gnu::noinline]] void run_with_more(Host& host, processor& on) {
+        if ((due_ & due::one_step) != 0) [[unlikely]]
+            return step_to_nmi_window(host, on);
+        auto const in_shadow = interrupt_shadow();
+        auto const from = rip();
+        switch_worlds(host, on);
+        if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
+            step_out_of_shadow(host, on);
+    }
+
     template <typename Host>
     void switch_worlds(Host& host, processor& on) {
-        choose_address_space(on);
-        before_delivery();
-        if (on.features_.tsc_aux and tsc_aux_stale_) {
+        auto const todo = std::exchange(due_, static_cast<std::uint8_t>(due_ & due::extended_state));
+        if ((todo & (due::address_space | due::flush)) != 0)
+            choose_address_space(on, (todo & due::flush) != 0);
+        injected_ = before_delivery();
+        if ((todo & due::tsc_aux) != 0 and on.features_.tsc_aux)
             static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, tsc_aux_));
-            tsc_aux_stale_ = false;
-        }
-        if (std::exchange(cr2_stale_, false)) [[unlikely]] // VMRUN loads it, but not in Bochs
+        if ((todo & due::cr2) != 0) // VMRUN loads it, but not in Bochs
             WorldSwitch::write_cr2(vmcb_->save.cr2);
         auto const host_xcr0 = on.displaced_.xcr0, host_xss = on.displaced_.xss;
         if (xsave_ and xcr0_ != host_xcr0)
@@ -177,12 +204,14 @@ class vcpu : public events {
         }
         if (host_xss != 0) [[unlikely]]
             static_cast<void>(host.write_msr(x86::msr::ia32_xss, host_xss));
-        auto& control = vmcb_->control;
-        control.tlb_control = static_cast<std::uint32_t>(tlb_control::nothing);
-        control.clean_bits = on.features_.clean_bits ? all_clean : 0;
-        instruction_length_ = length_of(control, vmcb_->save.rip, on.features_.next_rip);
-        decode_assist_ = on.features_.decode_assist;
-        if (is_invalid(control.exitcode)) [[unlikely]]
+        vmcb_->control.tlb_control = static_cast<std::uint32_t>(tlb_control::nothing);
+        vmcb_->control.clean_bits = clean_after_exit_;
+        after_trouble(on);
+    }
+
+    /// What an exit that interrupted a delivery, or none at all, asks for.
+    [[gnu::noinline]] void after_trouble(processor& on) {
+        if (is_invalid(vmcb_->control.exitcode)) [[unlikely]]
             distrust(on);
         after_delivery();
     }
@@ -225,8 +254,8 @@ class vcpu : public events {
 
     template <typename Host>
     [[gnu::cold, gnu::noinline]] void step_to_nmi_window(Host& host, processor& on) {
-        auto const loads_flags = std::exchange(at_iret_, false);
-        steps_ = false;
+        auto const loads_flags = (due_ & due::end_of_nmi) != 0;
+        due_ &= static_cast<std::uint8_t>(~(due::one_step | due::end_of_nmi));
         if ((rflags() & x86::rflags::tf) != 0)
             return switch_worlds(host, on); // as above
         auto const window = (vmcb_->control.intercept_misc1 & misc1::vintr) != 0;
@@ -235,45 +264,32 @@ class vcpu : public events {
         request_interrupt_window(window);
     }
 
-    /// From the exit itself for IN and OUT, else from nRIP where the processor has it. nRIP counts for intercepted
-    /// instructions only: Bochs fills it for faults too.
-    [[nodiscard]] static constexpr auto length_of(vmcb_control_area const& control, std::uint64_t rip, bool next_rip)
-        -> std::uint8_t {
-        std::uint64_t next{rip};
-        if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
-            next = control.exitinfo2;
-        else if (next_rip and is_instruction(control.exitcode))
-            next = control.nrip;
-        auto const length = next - rip;
-        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
-    }
-
     /// Another processor has neither cached state nor translations of this guest; and translations that the guest left
     /// behind on an earlier processor may be stale when it comes back. So each move starts with a new ASID.
-    void choose_address_space(processor& on) {
+    void choose_address_space(processor& on, bool flush) {
         auto& control = vmcb_->control;
         auto const moved = last_processor_ != &on or last_epoch_ != on.epoch_;
         if (moved)
             control.clean_bits = 0;
         auto how = tlb_control::nothing;
-        if (moved or generation_ != on.address_spaces_.generation() or (flush_ and not on.features_.flush_by_asid)) {
+        if (moved or generation_ != on.address_spaces_.generation() or (flush and not on.features_.flush_by_asid)) {
             auto const granted = on.address_spaces_.take();
             generation_ = granted.generation;
             vmcb_->write(control.guest_asid, granted.asid);
             if (granted.flush_all)
                 how = tlb_control::flush_all;
-        } else if (flush_) {
+        } else if (flush) {
             how = tlb_control::flush_this_guest;
         }
         control.tlb_control = static_cast<std::uint32_t>(how);
         last_processor_ = &on;
         last_epoch_ = on.epoch_;
-        flush_ = false;
     }
 
     /// After a refused entry nobody knows which of its loads and flushes happened.
     void distrust(processor& on) {
         last_processor_ = nullptr;
+        due_ |= due::address_space;
         on.address_spaces_.start(on.features_.address_spaces);
     }
 
@@ -300,9 +316,10 @@ class vcpu : public events {
     std::uint64_t last_epoch_{};
     std::uint64_t generation_{};
     std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
-    std::uint8_t instruction_length_{};
+    std::uint32_t clean_after_exit_{};
     bool hidden_states_{};
     bool attached_{};
+    bool next_rip_{};
     bool decode_assist_{};
 };
 

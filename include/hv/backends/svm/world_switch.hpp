@@ -16,7 +16,7 @@ struct world_switch {
     /// GIF stays clear from before the guest's state is loaded until the host's is back, so nothing of the host runs in
     /// between. Host interrupts are enabled inside: with V_INTR_MASKING it is the host's RFLAGS.IF that lets a physical
     /// interrupt end the guest. All guest values leave the registers before STGI.
-    [[gnu::noinline]] static void enter(std::uint64_t* gprs, hpa guest, hpa host) {
+    [[gnu::always_inline]] static void enter(std::uint64_t* gprs, hpa guest, hpa host) {
         auto guest_vmcb = guest.value, host_vmcb = host.value;
         asm volatile("push %%rbp\n\t"
                      "push %%rdx\n\t"
