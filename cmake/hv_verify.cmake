@@ -3,9 +3,10 @@ include_guard(GLOBAL)
 
 # hv_verify_image(TARGET [FILE path] [IDT] [ROOTS symbol...] [CUTS file] [RULES file])
 # adds the test verify.TARGET: hv-verify finds nothing in what TARGET builds. IDT: the image must have interrupt entries.
+# hv_add_image does it for every image.
 function(hv_verify_image target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "IDT" "FILE;CUTS;RULES" "ROOTS")
-  if(NOT TARGET hv_verify)
+  if(NOT TARGET hv_verify OR TEST verify.${target})
     return()
   endif()
   if(NOT arg_FILE)
@@ -14,6 +15,9 @@ function(hv_verify_image target)
   set(command $<TARGET_FILE:hv_verify> ${arg_FILE})
   if(arg_IDT)
     list(APPEND command --idt)
+  endif()
+  if(CMAKE_BUILD_TYPE STREQUAL Debug) # how deep the stack gets is the optimiser's
+    list(APPEND command --stack 0)
   endif()
   foreach(root ${arg_ROOTS})
     list(APPEND command --root ${root})

@@ -98,7 +98,7 @@ auto decoder::flow_of(instruction const& i) const -> flow {
     if (is("VMRUN64", "VMRUN32", "VMLAUNCH", "VMRESUME"))
         return flow::entry;
     if (begins("LRET", "FARCALL", "FARJMP", "SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT", "INT", "UIRET", "RSM", "XBEGIN",
-               "XABORT", "ENCL", "SKINIT"))
+               "XABORT", "ENCL", "SKINIT", "ERETS", "ERETU"))
         return flow::far;
     if (begins("IRET"))
         return flow::interrupt_return;
@@ -153,7 +153,7 @@ auto decoder::text(instruction const& i) const -> std::string {
 
 auto decoder::names_of_target(instruction const& i) const -> std::vector<std::string> {
     if (not i.target)
-        return {i.outside, readable(i.outside)};
+        return all_names(i.outside);
     auto const names = image_.names_at(*i.target);
     return {names.begin(), names.end()};
 }

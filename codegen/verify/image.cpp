@@ -6,6 +6,7 @@
 #include <llvm/Support/FormatVariadic.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -79,7 +80,7 @@ class image_reader {
                 made.first = next;
                 next += (s.getSize() + 0x1ffff) & ~address{0xffff};
             }
-            bases_[s.getIndex()] = made.first;
+            out_.bases_[s.getIndex()] = made.first;
             if (ref.getType() == elf::SHT_NOBITS)
                 continue;
             auto const contents = value_of(s.getContents());
@@ -108,9 +109,8 @@ class image_reader {
                 continue;
             auto const at = position(*where, value_of(s.getValue()));
             auto& names = out_.symbols_[at];
-            names.insert(type == elf::STT_FUNC ? names.begin() : names.end(), name);
-            if (auto const plain = readable(name); plain != name)
-                names.push_back(plain);
+            auto const more = all_names(name);
+            names.insert(type == elf::STT_FUNC ? names.begin() : names.end(), more.begin(), more.end());
             auto const& in = out_.sections_[code_.at(where->getIndex())];
             if (in.contains(at)) // a label may stand behind the last instruction; a damaged file may say anything
                 found_.push_back({at, std::min<std::uint64_t>(s.getSize(), in.end() - at)});
@@ -147,7 +147,7 @@ class image_reader {
     void read_relocations() {
         for (auto const& s : file_.sections()) {
             auto const patched = value_of(s.getRelocatedSection());
-            if (patched == file_.section_end() or not bases_.contains(patched->getIndex()))
+            if (patched == file_.section_end() or not out_.bases_.contains(patched->getIndex()))
                 continue;
             for (auto const& r : s.relocations()) {
                 auto const to = r.getSymbol();
@@ -156,7 +156,7 @@ class image_reader {
                 auto const addend = static_cast<address>(value_of(llvm::object::ELFRelocationRef{r}.getAddend()));
                 reference made{.symbol = value_of(to->getName()).str()};
                 if (auto const where = value_of(to->getSection());
-                    where != file_.section_end() and bases_.contains(where->getIndex()))
+                    where != file_.section_end() and out_.bases_.contains(where->getIndex()))
                     made.target = position(*where, value_of(to->getValue())) + addend;
                 out_.references_[position(*patched, r.getOffset())] = std::move(made);
             }
@@ -170,12 +170,11 @@ class image_reader {
     }
 
     auto position(llvm::object::SectionRef const& s, std::uint64_t value) const -> address {
-        return out_.relocatable_ ? bases_.at(s.getIndex()) + value : value;
+        return out_.relocatable_ ? out_.bases_.at(s.getIndex()) + value : value;
     }
 
     image& out_;
     object_file const& file_;
-    std::map<std::uint64_t, address> bases_{};
     std::map<std::uint64_t, std::size_t> code_{}; ///< places of executable sections in the image, by index in the file
     std::vector<symbol> found_{};
 };
@@ -199,6 +198,13 @@ image::image(std::string const& path) : file_{load(path)} {
     } catch (unusable const& e) {
         throw unusable{path + ": " + e.what()};
     }
+}
+
+auto image::base_of(std::uint64_t section_index) const -> std::optional<address> {
+    if (not relocatable_)
+        return 0;
+    auto const i = bases_.find(section_index);
+    return i == bases_.end() ? std::nullopt : std::optional{i->second};
 }
 
 auto image::function_at(address a) const -> function const* {
@@ -243,6 +249,27 @@ auto hexadecimal(std::uint64_t value) -> std::string {
 
 auto readable(std::string const& linker_name) -> std::string {
     return llvm::demangle(linker_name);
+}
+
+auto parts_of(std::string const& linker_name) -> name_parts {
+    llvm::ItaniumPartialDemangler parsed;
+    if (parsed.partialDemangle(linker_name.c_str()) or not parsed.isFunction())
+        return {};
+    auto const text = [](char* made) {
+        std::unique_ptr<char, decltype([](char* p) { std::free(p); })> const owned{made};
+        return std::string{made == nullptr ? "" : made};
+    };
+    auto const context = text(parsed.getFunctionDeclContextName(nullptr, nullptr));
+    auto const name = text(parsed.getFunctionBaseName(nullptr, nullptr));
+    return {context.empty() ? name : context + "::" + name, text(parsed.getFunctionParameters(nullptr, nullptr))};
+}
+
+auto all_names(std::string const& linker_name) -> std::vector<std::string> {
+    std::vector<std::string> made{linker_name};
+    for (auto const& name : {readable(linker_name), parts_of(linker_name).name})
+        if (not name.empty() and name != linker_name)
+            made.push_back(name);
+    return made;
 }
 
 } // namespace verify

@@ -53,17 +53,20 @@ class image {
     /// Throws `unusable` where the file is none of these or has no symbols.
     explicit image(std::string const& path);
 
+    [[nodiscard]] auto bytes() const -> std::span<std::uint8_t const> { return file_; }
     [[nodiscard]] auto relocatable() const -> bool { return relocatable_; }
     [[nodiscard]] auto sections() const -> std::vector<section> const& { return sections_; }
     [[nodiscard]] auto functions() const -> std::vector<function> const& { return functions_; }
     [[nodiscard]] auto references() const -> std::map<address, reference> const& { return references_; }
-    /// Linker names and demangled names of the symbols in executable sections, by address.
+    /// What the symbols in executable sections are called, by address: see `all_names`.
     [[nodiscard]] auto symbols() const -> std::map<address, std::vector<std::string>> const& { return symbols_; }
     /// Names that the file uses and does not define.
     [[nodiscard]] auto undefined() const -> std::vector<std::string> const& { return undefined_; }
     /// What is wrong with the file as a whole, in sentences.
     [[nodiscard]] auto faults() const -> std::vector<std::string> const& { return faults_; }
 
+    /// What has to be added to places in a section of the file; none where the section takes up no memory.
+    [[nodiscard]] auto base_of(std::uint64_t section_index) const -> std::optional<address>;
     [[nodiscard]] auto function_at(address) const -> function const*;
     /// Where the routine of this address begins: the function, or within an unsized one the nearest symbol.
     [[nodiscard]] auto routine_at(address) const -> address;
@@ -79,7 +82,8 @@ class image {
     std::vector<std::uint8_t> file_{};
     bool relocatable_{};
     std::vector<section> sections_{};
-    std::vector<function> functions_{}; ///< by address; one that lies in another follows it
+    std::map<std::uint64_t, address> bases_{}; ///< made-up addresses of sections, by index in the file
+    std::vector<function> functions_{};        ///< by address; one that lies in another follows it
     std::map<address, reference> references_{};
     std::map<address, std::vector<std::string>> symbols_{};
     std::vector<std::string> undefined_{};
@@ -90,5 +94,15 @@ class image {
 
 /// A symbol's name as the source has it.
 [[nodiscard]] auto readable(std::string const& linker_name) -> std::string;
+
+/// The name of a C++ function without return type and parameters, `hv::vcpu<pc>::run`, and the parameters.
+struct name_parts {
+    std::string name{};
+    std::string parameters{};
+};
+[[nodiscard]] auto parts_of(std::string const& linker_name) -> name_parts;
+
+/// By what a rule may call a symbol: the linker's name, the whole demangled name, and the name without parameters.
+[[nodiscard]] auto all_names(std::string const& linker_name) -> std::vector<std::string>;
 
 } // namespace verify

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "executed.hpp"
+#include "exits.hpp"
 #include "image.hpp"
 #include "recursion.hpp"
 #include "report.hpp"
@@ -11,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <llvm/Support/ErrorHandling.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -32,6 +34,7 @@ struct options {
     std::string rules{own_folder() / "rules.txt"};
     std::string cuts{own_folder() / "cuts.txt"};
     std::string executed{};
+    std::uint64_t stack{4096};
     verify::wishes wanted{};
     bool json{};
 };
@@ -44,11 +47,12 @@ auto run(options const& o) -> int {
     auto const seen = verify::look_over(file, decode);
     auto hot = verify::walk(file, decode, seen, named, cuts, o.wanted);
     verify::find_recursion(file, decode, hot);
-    auto const stack = verify::follow_stack(file, decode, named, hot);
+    auto const stack = verify::follow_stack(file, decode, named, o.stack, hot);
+    auto const served = verify::find_exit_services(file, named, hot);
     verify::executed ran;
     if (not o.executed.empty())
         ran = verify::compare_with_executed(o.executed, file, decode, hot);
-    verify::findings const found{o.file, file, decode, hot, stack, ran};
+    verify::findings const found{o.file, file, decode, hot, stack, served, ran};
     if (o.json)
         verify::print_json(std::cout, found);
     else
@@ -74,7 +78,9 @@ auto main(int argc, char** argv) -> int {
     app.add_option("--rules", o.rules, "what names mean: lines of kind TAB pattern TAB reason")->capture_default_str();
     app.add_option("--cuts", o.cuts, "calls that are not followed: lines of pattern TAB reason")->capture_default_str();
     app.add_option("--root", o.wanted.extra_roots, "verify from this symbol too; `*` stands for any text");
-    app.add_flag("--idt", o.wanted.needs_interrupt_entries, "the file must have interrupt entries");
+    app.add_flag("--idt", o.wanted.needs_interrupt_entries, "the file must have an interrupt entry for each vector");
+    app.add_option("--stack", o.stack, "bytes that the stack may take, 0 for any number: code without optimisation")
+        ->capture_default_str();
     app.add_option("--executed", o.executed, "compare with a record of hv-exit-trace: all of it must be verified");
     app.add_flag("--json", o.json, "print JSON, with the address ranges that were verified");
     try {

@@ -63,6 +63,10 @@ void print_text(std::ostream& out, findings const& f) {
     print_roots(out, f);
     for (auto const a : f.hot.leaves)
         out << "leave: " << f.file.describe(a) << '\n';
+    for (auto const& [kind, services] : f.served)
+        for (auto const& s : services)
+            out << "exit " << kind << ": " << s.function << (s.routine == s.function ? "" : ", in " + s.routine)
+                << '\n';
     std::size_t cuts{};
     for (auto const& c : f.hot.cuts)
         if (not c.calls.empty()) {
@@ -72,7 +76,10 @@ void print_text(std::ostream& out, findings const& f) {
         }
     totals const sum{f};
     out << "stack: " << (f.stack.bytes ? std::to_string(*f.stack.bytes) + " bytes at most" : "unknown")
-        << (f.stack.deepest.empty() ? "" : ", " + f.stack.deepest) << '\n';
+        << (f.stack.deepest.empty() ? "" : ", " + f.stack.deepest);
+    if (f.stack.interrupt)
+        out << "; with an interrupt on top " << *f.stack.bytes + *f.stack.interrupt;
+    out << '\n';
     if (f.ran.count != 0)
         out << "executed: " << f.ran.instructions.size() << " different instructions behind " << f.ran.exits
             << " exits, " << f.ran.count << " in all\n";
@@ -89,8 +96,10 @@ void print_json(std::ostream& out, findings const& f) {
               {"instructions", f.hot.instructions.size()},
               {"bytes", sum.bytes},
               {"stack", f.stack.bytes ? json(*f.stack.bytes) : json()},
+              {"stack_of_interrupt", f.stack.interrupt ? json(*f.stack.interrupt) : json()},
               {"roots", json::array()},
               {"leaves", json::array()},
+              {"exits", json::object()},
               {"cuts", json::array()},
               {"violations", json::array()},
               {"ranges", json::array()},
@@ -103,6 +112,11 @@ void print_json(std::ostream& out, findings const& f) {
         made["roots"].push_back({{"at", f.file.describe(r.at)}, {"why", r.why}});
     for (auto const a : f.hot.leaves)
         made["leaves"].push_back(f.file.describe(a));
+    for (auto const& [kind, services] : f.served) {
+        auto& list = made["exits"][kind] = json::array();
+        for (auto const& s : services)
+            list.push_back({{"function", s.function}, {"routine", s.routine}});
+    }
     for (auto const& c : f.hot.cuts) {
         json calls = json::array();
         for (auto const a : c.calls)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "executed.hpp"
+#include "exits.hpp"
 #include "stack.hpp"
 
 #include <iosfwd>
@@ -15,6 +16,7 @@ struct findings {
     decoder& decode;
     closure const& hot;
     stack_use stack{};
+    std::map<std::string, std::set<exit_service>> served{};
     executed ran{};
 };
 

@@ -29,6 +29,7 @@ class rules {
     static constexpr std::string_view nmi_forward{"nmi_forward"};         ///< may execute INT 2
     static constexpr std::string_view return_thunk{"return_thunk"};       ///< a jump to it is a return
     static constexpr std::string_view exit_handler{"exit_handler"};       ///< may not be cut
+    static constexpr std::string_view exit_dispatch{"exit_dispatch"};     ///< an exit_handler that asks others
 
     /// Reads lines of kind TAB pattern TAB reason.
     static auto read(std::string const& path) -> rules;

@@ -20,8 +20,8 @@ struct need {
 
 class follower {
   public:
-    follower(image const& file, decoder& decode, rules const& named, closure& c)
-        : file_{file}, decode_{decode}, named_{named}, closure_{c} {}
+    follower(image const& file, decoder& decode, rules const& named, std::uint64_t limit, closure& c)
+        : file_{file}, decode_{decode}, named_{named}, limit_{limit}, closure_{c} {}
 
     auto followed() -> stack_use {
         for (auto const a : closure_.interrupt_entries)
@@ -31,18 +31,37 @@ class follower {
         for (auto const a : closure_.instructions)
             if (auto const& i = decode_.at(a); i.goes == flow::back and not judged_.contains(a))
                 violate(i, "return to which the stack pointer was not followed");
+        auto const use = deepest();
+        if (limit_ != 0 and not use.bytes)
+            closure_.violations.push_back({.what = "the depth of the stack is unknown, because of " + use.deepest});
+        else if (limit_ != 0 and *use.bytes + use.interrupt.value_or(0) > limit_)
+            closure_.violations.push_back(
+                {.what = "the stack may get deeper than " + std::to_string(limit_) + " bytes"});
+        return use;
+    }
+
+  private:
+    /// What the processor pushes for an exception, at most: it aligns the stack first. SDM Vol. 3A, "64-Bit Mode Stack
+    /// Frame".
+    static constexpr std::uint64_t hardware_frame{15 + 6 * 8};
+
+    auto deepest() -> stack_use {
         stack_use made{.bytes = 0};
         for (auto const& [a, n] : needs_) {
             auto const bytes = total(a);
             if (not bytes)
                 return {.bytes = {}, .deepest = file_.describe(a)};
-            if (static_cast<std::uint64_t>(*bytes) > *made.bytes)
-                made = {static_cast<std::uint64_t>(*bytes), file_.describe(a)};
+            auto const deep = static_cast<std::uint64_t>(*bytes);
+            if (closure_.interrupt_entries.contains(a)) {
+                made.interrupt = std::max(made.interrupt.value_or(0), deep + hardware_frame);
+            } else if (deep > *made.bytes) {
+                made.bytes = deep;
+                made.deepest = file_.describe(a);
+            }
         }
         return made;
     }
 
-  private:
     void follow(address start, bool interrupt) {
         states_.clear();
         work_.clear();
@@ -104,7 +123,7 @@ class follower {
             return;
         judged_.insert(i.at);
         auto const tail = leaves_frame(i);
-        if (pointer and i.target and (i.goes == flow::call or tail)) {
+        if (pointer and i.target and (tail or (i.goes == flow::call and closure_.called.contains(*i.target)))) {
             auto& bytes = need_->calls[*i.target];
             bytes = std::max(bytes, -pointer->offset + (tail ? 0 : 8));
         }
@@ -149,6 +168,7 @@ class follower {
     image const& file_;
     decoder& decode_;
     rules const& named_;
+    std::uint64_t limit_;
     closure& closure_;
     std::map<address, stack_state> states_{};
     std::deque<address> work_{};
@@ -162,8 +182,9 @@ class follower {
 
 } // namespace
 
-auto follow_stack(image const& file, decoder& decode, rules const& named, closure& c) -> stack_use {
-    return follower{file, decode, named, c}.followed();
+auto follow_stack(image const& file, decoder& decode, rules const& named, std::uint64_t limit, closure& c)
+    -> stack_use {
+    return follower{file, decode, named, limit, c}.followed();
 }
 
 } // namespace verify

@@ -3,9 +3,33 @@
 
 // An interrupt entry is a root of its own, though nothing calls it.
 extern "C" void interrupt();
-asm(".text\n.globl hv_bare_vector_32\n.type hv_bare_vector_32, @function\nhv_bare_vector_32:\n"
-    " push %rax\n mov %rsp, %rbx\n and $-16, %rsp\n call interrupt\n mov %rbx, %rsp\n pop %rax\n iretq\n"
-    ".size hv_bare_vector_32, . - hv_bare_vector_32");
+asm(R"(
+.altmacro
+.macro entry n
+    .globl hv_bare_vector_\n
+    .type hv_bare_vector_\n, @function
+hv_bare_vector_\n:
+    jmp trap
+    .size hv_bare_vector_\n, . - hv_bare_vector_\n
+.endm
+.text
+.set n, 0
+.rept 256
+    entry %n
+    .set n, n + 1
+.endr
+.noaltmacro
+.type trap, @function
+trap:
+    push %rax
+    mov %rsp, %rbx
+    and $-16, %rsp
+    call interrupt
+    mov %rbx, %rsp
+    pop %rax
+    iretq
+.size trap, . - trap
+)");
 void (*volatile hook)(){};
 void interrupt() {
 #ifdef SEED_CLEAN
