@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// judges: PAE paging of a 32-bit guest: 2 MiB and 4 KiB pages, no-execute, and page-directory pointers that CR3 and CR0
-// load. SDM Vol. 3A, "PAE Paging".
+// judges: PAE paging of a 32-bit guest: 2 MiB and 4 KiB pages, no-execute, and pointers that CR3 and CR0 load.
 #include "devices.hpp"
 #include "legacy.hpp"
 
