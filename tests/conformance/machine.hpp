@@ -100,6 +100,16 @@ inline void write_cr4(u64 v) {
 inline void write_cr8(u64 v) {
     asm volatile("mov %0, %%cr8" ::"r"(v) : "memory");
 }
+template <unsigned N>
+auto read_dr() -> u64 {
+    u64 v{};
+    asm volatile("mov %%dr%c1, %0" : "=r"(v) : "i"(N) : "memory");
+    return v;
+}
+template <unsigned N>
+void write_dr(u64 v) {
+    asm volatile("mov %0, %%dr%c1" ::"r"(v), "i"(N) : "memory");
+}
 inline void invlpg(u64 address) {
     asm volatile("invlpg (%0)" ::"r"(address) : "memory");
 }

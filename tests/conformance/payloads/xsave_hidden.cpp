@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_xsave
 // judges: where CPUID hides XSAVE it does not exist; where CPUID offers it, XCR0 is checked.
 #include "payload.hpp"
 
