@@ -27,6 +27,8 @@ class emulated_cpu {
     [[nodiscard]] auto cr4() const -> std::uint64_t { return cpu_.hardware().cr4(); }
     [[nodiscard]] auto efer() const -> std::uint64_t { return cpu_.hardware().efer(); }
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment { return cpu_.hardware().segment(name); }
+    void set_segment(x86::segment_name name, x86::segment const& value) { cpu_.hardware().set_segment(name, value); }
+    [[nodiscard]] auto gdtr() const -> x86::descriptor_table { return cpu_.hardware().gdtr(); }
     [[nodiscard]] auto cpl() const -> std::uint8_t { return cpu_.hardware().cpl(); }
 
     [[nodiscard]] auto memory() -> auto& { return cpu_.machine().memory(); }

@@ -182,6 +182,7 @@ struct machine_check {
     static constexpr char const* name{"machine_check"};
 };
 
+/// A task switch that the processor has checked as far as the new TSS descriptor, and not begun.
 struct task_switch {
     static constexpr char const* name{"task_switch"};
     enum class source : std::uint8_t { call, iret, jmp, gate };
@@ -189,6 +190,7 @@ struct task_switch {
     source reason;
     bool has_error_code;
     std::uint32_t error_code;
+    bool resume_flag{}; ///< RFLAGS.RF as the old task's state is to have it
 };
 
 /// The guest's own shutdown: a fault while delivering a double fault.

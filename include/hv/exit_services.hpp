@@ -3,6 +3,7 @@
 
 #include <hv/device_context.hpp>
 #include <hv/emulate/execute.hpp>
+#include <hv/emulate/task_switch.hpp>
 #include <hv/emulated_cpu.hpp>
 #include <hv/exit.hpp>
 #include <hv/memory/mapping.hpp>
@@ -161,9 +162,7 @@ class exit_services {
             emulated_cpu<Vcpu> emulated{cpu_};
             auto const found = instruction_length(emulated);
             if (found.stop)
-                return finish({.kind = found.stop.kind,
-                               .exception = found.stop.exception,
-                               .qualification = found.stop.qualification});
+                return finish(found.stop);
             auto const next = cpu_.rip() + found.length;
             cpu_.set_rip(is_64_bit(cpu_.hardware()) ? next : next & 0xffff'ffff);
         }
@@ -238,9 +237,45 @@ class exit_services {
     }
 
     auto on(exits::machine_check const&) -> verdict { return stop({.kind = stop_kind::machine_check}); }
+    /// The event that came through a task gate, if one did, is delivered by the switch itself.
     auto on(exits::task_switch const& exit) -> verdict {
-        return stop(
-            {.kind = stop_kind::unsupported_instruction, .text = "a hardware task switch", .code = exit.selector});
+        auto& hardware = cpu_.hardware();
+        emulated_cpu<Vcpu> emulated{cpu_};
+        auto const cause = cpu_.events().interrupted();
+        auto next = cpu_.rip();
+        if (not cause.valid()) { // an instruction is: CALL, JMP, IRET or INTn
+            auto length = hardware.instruction_length();
+            if (length == 0) {
+                auto const found = instruction_length(emulated);
+                if (found.stop) [[unlikely]]
+                    return finish(found.stop);
+                length = found.length;
+            }
+            next += length;
+        }
+        auto const flags = hardware.rflags() & ~x86::rflags::rf;
+        auto const result = switch_task(
+            emulated, {.selector = exit.selector,
+                       .reason = exit.reason,
+                       .next_eip = static_cast<std::uint32_t>(next),
+                       .eflags = static_cast<std::uint32_t>(flags | (exit.resume_flag ? x86::rflags::rf : 0)),
+                       .external = cause.valid() and not is_of_instruction(cause),
+                       .has_error_code = exit.has_error_code,
+                       .error_code = exit.error_code});
+        if (result.stop.kind == outcome_kind::unsupported or
+            (result.committed and result.stop.kind == outcome_kind::again)) [[unlikely]]
+            return stop({.kind = stop_kind::outside_memory,
+                         .text = "a task state segment or descriptor",
+                         .code = exit.selector});
+        if (result.committed) {
+            static_cast<void>(cpu_.events().set_interrupted({}));
+            if (cause.valid() and cause.type() == event_type::nmi)
+                hardware.set_nmi_blocked(true);
+            else if (exit.reason == exits::task_switch::source::iret)
+                hardware.set_nmi_blocked(false);
+            hardware.set_interrupt_shadow(false);
+        }
+        return finish(result.stop);
     }
     auto on(exits::triple_fault const&) -> verdict { return stop({.kind = stop_kind::triple_fault}); }
     /// QEMU's TCG reports a MOV to CR3 with reserved bits this way instead of raising #GP. The instruction at RIP tells
@@ -295,6 +330,17 @@ class exit_services {
             cpu_.hardware().set_interrupt_shadow(false);
         conclude(cpu_, result);
         return verdict::resume; // a machine that stopped is not entered again
+    }
+
+    [[nodiscard]] auto finish(obstacle const& stop) -> verdict {
+        conclude(cpu_, {.kind = stop.kind, .exception = stop.exception, .qualification = stop.qualification});
+        return verdict::resume;
+    }
+
+    /// INTn, INT3 and INTO, injected behind their instruction.
+    [[nodiscard]] static auto is_of_instruction(event e) -> bool {
+        return e.type() == event_type::software_interrupt or e == event::make(x86::exception::breakpoint) or
+               e == event::make(x86::exception::overflow);
     }
 
     Vcpu& cpu_;

@@ -140,7 +140,7 @@ TEST_CASE("accesses to control registers come decoded") {
 TEST_CASE("only instructions that exit have a length") {
     vmx_seat seat;
     recording_handler handler;
-    for (std::uint32_t const reason : {0u, 1u, 2u, 7u, 8u, 9u, 43u, 44u, 45u, 56u, 48u, 49u, 52u, 0x100u}) {
+    for (std::uint32_t const reason : {0u, 1u, 2u, 7u, 8u, 43u, 44u, 45u, 56u, 48u, 49u, 52u, 0x100u}) {
         seat.model.next = [reason](vmx_model::guest& g) {
             g.length = 3;
             g.exit(reason, 0);
@@ -149,6 +149,13 @@ TEST_CASE("only instructions that exit have a length") {
         CHECK(seat.enter(handler) == verdict::leave);
         CHECK(seat.cpu.instruction_length() == 0);
     }
+    seat.model.next = [](vmx_model::guest& g) { // a task switch: of use where no event asked for it
+        g.length = 5;
+        g.exit(9, 0x28);
+        g.state.set(0x4408, 0);
+    };
+    CHECK(seat.enter(handler) == verdict::leave);
+    CHECK(seat.cpu.instruction_length() == 5);
     seat.model.next = [](vmx_model::guest& g) { g.exit(10); };
     CHECK(seat.enter(handler) == verdict::leave); // a length that no instruction can have is not believed
     CHECK(seat.cpu.instruction_length() == 0);

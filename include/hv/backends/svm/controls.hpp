@@ -69,7 +69,8 @@ struct intercepts {
 }
 
 /// What no machine may leave out: each of these acts on the host itself, reveals it, or never ends. VMLOAD and VMSAVE
-/// would address host memory; #AC and #DB can be delivered in an endless circle inside the processor.
+/// would address host memory; #AC and #DB can be delivered in an endless circle inside the processor, and so perhaps
+/// exceptions through task gates, each of which faults in its new task.
 inline constexpr intercepts isolation{
     .cr = cr0_write | cr4_write,
     .exceptions =

@@ -96,7 +96,8 @@ namespace hv::backends::svm {
     return {.selector = static_cast<std::uint16_t>(control.exitinfo1),
             .reason = reason,
             .has_error_code = bit(info, 44),
-            .error_code = bit(info, 44) ? static_cast<std::uint32_t>(info) : 0};
+            .error_code = bit(info, 44) ? static_cast<std::uint32_t>(info) : 0,
+            .resume_flag = bit(info, 48)};
 }
 
 /// Calls the handler's function for the exit that `cpu` took, once.

@@ -8,6 +8,7 @@
 #include <hv/backends/vmx/vmcs.hpp>
 #include <hv/exit.hpp>
 #include <hv/x86/apic.hpp>
+#include <hv/x86/control_registers.hpp>
 #include <hv/x86/exception.hpp>
 #include <hv/x86/registers.hpp>
 
@@ -101,15 +102,16 @@ namespace hv::backends::vmx {
             .qualification = explained ? qualification : 0};
 }
 
-/// SDM Vol. 3C, "Exit Qualification for Task Switches".
+/// SDM Vol. 3C, "Exit Qualification for Task Switches"; RF is saved as the old TSS would have it.
 [[nodiscard]] constexpr auto decode_task_switch(std::uint64_t qualification, std::uint32_t vectoring,
-                                                std::uint32_t error_code) -> exits::task_switch {
+                                                std::uint32_t error_code, std::uint64_t rflags) -> exits::task_switch {
     bool const has_error_code{interruption::is_valid(vectoring) and
                               (vectoring & interruption::error_code_present) != 0};
     return {.selector = static_cast<std::uint16_t>(qualification),
             .reason = static_cast<exits::task_switch::source>(qualification >> 30 & 3),
             .has_error_code = has_error_code,
-            .error_code = has_error_code ? error_code : 0};
+            .error_code = has_error_code ? error_code : 0,
+            .resume_flag = (rflags & x86::rflags::rf) != 0};
 }
 
 /// The exits of a local APIC that the processor runs.
@@ -201,7 +203,7 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
         return handler.on(exits::undefined_instruction{});
     case exit_code::task_switch:
         return handler.on(decode_task_switch(qualification(), fields.template read<idt_vectoring_information>(),
-                                             fields.template read<idt_vectoring_error_code>()));
+                                             fields.template read<idt_vectoring_error_code>(), cpu.rflags()));
     case exit_code::triple_fault:
         return handler.on(exits::triple_fault{});
     case exit_code::control_register:

@@ -26,10 +26,10 @@ inline constexpr std::uint32_t entry_failure_bit{1u << 31};
 /// How an attempt to enter a guest ended. SDM Vol. 3C, "Conventions" of the VMX instruction reference.
 enum class entry_outcome : std::uint8_t { exited = 0, vmfail_invalid = 1, vmfail_valid = 2 };
 
-/// The exit is one instruction's, and nothing of it was executed.
+/// The exit is one instruction's, and nothing of it was executed. A task switch may be an event's.
 [[nodiscard]] constexpr auto is_instruction(exit_code e) -> bool {
-    return (e >= exit_code::cpuid and e <= exit_code::wrmsr) or e == exit_code::mwait or e == exit_code::monitor or
-           e == exit_code::pause or e == exit_code::invept or e == exit_code::rdtscp or
+    return (e >= exit_code::cpuid and e <= exit_code::wrmsr) or e == exit_code::task_switch or e == exit_code::mwait or
+           e == exit_code::monitor or e == exit_code::pause or e == exit_code::invept or e == exit_code::rdtscp or
            (e >= exit_code::invvpid and e <= exit_code::xsetbv) or
            (e >= exit_code::invpcid and e <= exit_code::encls) or e == exit_code::xsaves or e == exit_code::xrstors;
 }
