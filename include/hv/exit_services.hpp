@@ -187,11 +187,11 @@ class exit_services {
     auto on(exits::undefined_instruction const&) -> verdict { return undefined(); }
     auto on(exits::monitor const&) -> verdict { return undefined(); }
     auto on(exits::mwait const&) -> verdict { return undefined(); }
-    /// Where XSAVE is hidden, CR4.OSXSAVE is never set. The processor has checked CPL.
+    /// Where XSAVE is hidden, CR4.OSXSAVE is never set. Bochs exits before it checks CPL.
     auto on(exits::xsetbv const& exit) -> verdict {
         if ((cpu_.hardware().cr4() & x86::cr4::osxsave) == 0)
             return undefined();
-        if (write_extended_control_register(cpu_, exit.index, exit.value))
+        if (cpu_.hardware().cpl() == 0 and write_extended_control_register(cpu_, exit.index, exit.value))
             return verdict::advance;
         cpu_.raise_gp();
         return verdict::resume;

@@ -102,6 +102,16 @@ TEST_CASE("XSETBV takes exactly the values that the manual and the machine allow
     try_all(sse, {1, 3});
 }
 
+TEST_CASE("XSETBV outside ring 0 raises #GP, whoever checks it") {
+    seat<with_avx> m;
+    REQUIRE(m.set_osxsave());
+    m.set_cpl(3);
+    CHECK_FALSE(m.xsetbv(0, 3));
+    CHECK(m.guest().xcr0() == 1);
+    m.set_cpl(0);
+    CHECK(m.xsetbv(0, 3));
+}
+
 TEST_CASE("XSETBV is undefined until the system sets CR4.OSXSAVE") {
     seat<with_avx> m;
     m.run({script::exit{exits::xsetbv{.index = 0, .value = 3}}});
