@@ -215,14 +215,14 @@ legacy_note:
         .global legacy_descriptors, legacy_task
 legacy_descriptors:
         .quad 0
-        .quad 0x00af9b000000ffff // 0x08 64-bit code
-        .quad 0x00cf93000000ffff // 0x10 data
-        .quad 0x00cf9b000000ffff // 0x18 32-bit code
-        .quad 0x00cff3000000ffff // 0x20 user data
-        .quad 0x00cffb000000ffff // 0x28 user code
-        .quad 0, 0               // 0x30 task, 0x38 another
-        .quad 0x00009b000000ffff // 0x40 16-bit code
-        .quad 0x000093000000ffff // 0x48 16-bit data
+        .quad 0x00af9b000000ffff # 0x08 64-bit code
+        .quad 0x00cf93000000ffff # 0x10 data
+        .quad 0x00cf9b000000ffff # 0x18 32-bit code
+        .quad 0x00cff3000000ffff # 0x20 user data
+        .quad 0x00cffb000000ffff # 0x28 user code
+        .quad 0, 0               # 0x30 task, 0x38 another
+        .quad 0x00009b000000ffff # 0x40 16-bit code
+        .quad 0x000093000000ffff # 0x48 16-bit data
         .quad 0, 0
 legacy_descriptors_pointer:
         .word . - legacy_descriptors - 1

@@ -48,11 +48,11 @@ asm(R"(
         pushf
         popl seen + 4 * \slot
         .endm
-        .macro see_byte slot, where
+        .macro see_byte slot, where:vararg
         movzbl \where, %eax
         mov %eax, seen + 4 * \slot
         .endm
-        .macro see_word slot, where
+        .macro see_word slot, where:vararg
         movl \where, %eax
         mov %eax, seen + 4 * \slot
         .endm
@@ -80,7 +80,7 @@ run_tasks:
         mov %eax, %cr0
         mov $0xc0000080, %ecx
         rdmsr
-        and $~0x100, %eax // LME
+        and $~0x100, %eax # LME
         wrmsr
         lgdt task_gdt_pointer
         lidt task_idt_pointer

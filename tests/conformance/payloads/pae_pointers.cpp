@@ -35,7 +35,7 @@ pointers_run:
         mov $good_pointers, %eax
         mov %eax, %cr3
         attempt "mov 0x80100000, %eax"
-        // Paging goes on with a bad one.
+        # Paging goes on with a bad one.
         mov %cr0, %ebx
         and $0x7fffffff, %ebx
         mov %ebx, %cr0
@@ -52,7 +52,7 @@ pointers_run:
         or $0x80000000, %eax
         mov %eax, %cr0
         attempt "mov 0x80100000, %eax"
-        // A change of CR4.PGE loads them again.
+        # A change of CR4.PGE loads them again.
         orl $4, good_pointers + 16
         mov %cr4, %ecx
         xor $0x80, %ecx

@@ -18,7 +18,7 @@ asm(R"asm(
         .global pae_run
 pae_run:
         mov %cr4, %eax
-        or $0x20, %eax // PAE
+        or $0x20, %eax # PAE
         mov %eax, %cr4
         mov $pae_pointers, %eax
         mov %eax, %cr3
@@ -34,19 +34,19 @@ pae_run:
         attempt "mov $0x40202000, %eax; call *%eax"
         attempt "mov 0x40203000, %eax"
         attempt "mov 0x80000000(%ebx), %eax"
-        // The third pointer comes with CR3.
+        # The third pointer comes with CR3.
         movl $pae_directory + 1, pae_pointers + 16
         mov %cr3, %eax
         mov %eax, %cr3
         attempt "mov 0x80000000(%ebx), %eax"
-        // Tables need not start at a page: here the second pointer is another.
+        # Tables need not start at a page: here the second pointer is another.
         mov $pae_pointers + 32, %eax
         mov %eax, %cr3
         attempt "mov 0x40000000(%ebx), %eax"
         attempt "mov 0x80000000(%ebx), %eax"
         mov $pae_pointers, %eax
         mov %eax, %cr3
-        // CR0 loads them too.
+        # CR0 loads them too.
         mov %cr0, %eax
         and $0x7fffffff, %eax
         mov %eax, %cr0

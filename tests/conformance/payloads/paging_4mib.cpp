@@ -19,12 +19,12 @@ asm(R"asm(
         .global directory_run
 directory_run:
         mov %cr4, %eax
-        or $0x10, %eax // PSE
+        or $0x10, %eax # PSE
         mov %eax, %cr4
         mov $page_directory, %eax
         mov %eax, %cr3
         mov %cr0, %eax
-        or $0x80010000, %eax // PG, WP
+        or $0x80010000, %eax # PG, WP
         mov %eax, %cr0
         jmp 6f
 6:      attempt "xor %eax, %eax; cpuid; mov %ebx, %eax"
@@ -45,7 +45,7 @@ directory_run:
         mov %ecx, directory_rest
         mov %esi, directory_rest + 4
         mov %edi, directory_rest + 8
-        // The large bit of this entry counts only with PSE; this code lies in small pages.
+        # The large bit of this entry counts only with PSE; this code lies in small pages.
         attempt "mov 0x18400000, %eax"
         mov %cr4, %eax
         and $~0x10, %eax

@@ -16,7 +16,7 @@ flat_run:
         attempt "mov 0xfee00030, %eax"
         attempt "mov $0xc0000080, %ecx; rdmsr"
         attempt "mov %cr0, %eax"
-        // FS is a window of 16 bytes.
+        # FS is a window of 16 bytes.
         mov $0x58, %eax
         mov %eax, %fs
         attempt "mov %fs:12, %eax"
@@ -26,17 +26,17 @@ flat_run:
         attempt "mov $0x50, %eax; mov %eax, %ss"
         attempt "mov $0x18, %eax; mov %eax, %ss"
         attempt "mov $0x60, %eax; mov %eax, %gs"
-        // Exceptions that 64-bit mode has not.
+        # Exceptions that 64-bit mode has not.
         attempt "mov $5, %eax; bound %eax, flat_bounds"
         attempt "mov $7, %eax; bound %eax, flat_bounds"
         attempt "mov $0x7f, %al; add $1, %al; into"
         attempt "mov $0x1234, %eax; aam $0"
-        // A device through a segment that ends behind its second register.
+        # A device through a segment that ends behind its second register.
         mov $0x48, %eax
         mov %eax, %fs
         attempt "mov %fs:0x30, %eax"
         attempt "mov %fs:0x31, %eax"
-        // Strings between a device and the window: two units fit.
+        # Strings between a device and the window: two units fit.
         mov $0x38, %eax
         mov %eax, %es
         attempt "mov $0xfee00030, %esi; mov $8, %edi; mov $5, %ecx; cld; rep movsl"

@@ -12,9 +12,9 @@ asm(R"asm(
         .code32
         .global narrow_run
 narrow_run:
-        mov $0x38, %eax // ES: 64 KiB of data
+        mov $0x38, %eax # ES: 64 KiB of data
         mov %eax, %es
-        mov $0x48, %eax // FS: the local APIC
+        mov $0x48, %eax # FS: the local APIC
         mov %eax, %fs
         lcall $0x40, $narrow_code - narrow_base
         mov $0x10, %eax
@@ -33,7 +33,7 @@ narrow_code:
         mov $0xffff1234, %ecx
         cpuid
         mov %ebx, %ds:(%ebp)
-        // A device by base, index and displacement, which wrap at 64 KiB.
+        # A device by base, index and displacement, which wrap at 64 KiB.
         mov $0xfff0, %bx
         mov $0x38, %si
         mov %fs:8(%bx,%si), %eax
@@ -43,7 +43,7 @@ narrow_code:
         mov %eax, %ds:8(%ebp)
         mov $0x00600d00, %eax
         mov %eax, %fs:0x80
-        // A port, with a size prefix and without.
+        # A port, with a size prefix and without.
         mov $0x40, %al
         out %al, $0x70
         mov $0x11223344, %eax
@@ -55,7 +55,7 @@ narrow_code:
         mov %eax, %ds:16(%ebp)
         in %dx, %eax
         mov %eax, %ds:20(%ebp)
-        // From the device to memory at a wrapping DI, a double word at a time.
+        # From the device to memory at a wrapping DI, a double word at a time.
         mov $0x77770030, %esi
         mov $0x8888fff8, %edi
         mov $0x99990003, %ecx
@@ -63,7 +63,7 @@ narrow_code:
         mov %esi, %ds:40(%ebp)
         mov %edi, %ds:44(%ebp)
         mov %ecx, %ds:48(%ebp)
-        // Strings: DI and CX only, DI wraps.
+        # Strings: DI and CX only, DI wraps.
         mov $0x5555fffe, %edi
         mov $0x66660004, %ecx
         mov $0x71, %dx
@@ -76,7 +76,7 @@ narrow_code:
         rep outsb %es:(%si), (%dx)
         mov %esi, %ds:32(%ebp)
         mov %ecx, %ds:36(%ebp)
-        // RDMSR, and a write of the task-priority register by MOV with a prefix that fills EAX.
+        # RDMSR, and a write of the task-priority register by MOV with a prefix that fills EAX.
         mov $0xc0000080, %ecx
         rdmsr
         mov %eax, %ds:52(%ebp)

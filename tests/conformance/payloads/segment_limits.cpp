@@ -21,14 +21,14 @@ limits_run:
         attempt "mov %fs:-1, %eax"
         attempt "movb $1, %fs:0"
         attempt "xor %eax, %eax; mov %eax, %gs; mov %gs:0, %eax"
-        // GS expands down: from 16 on.
+        # GS expands down: from 16 on.
         mov $0x38, %eax
         mov %eax, %gs
         attempt "movzbl %gs:16, %eax"
         attempt "movzbl %gs:15, %eax"
         attempt "mov %gs:0xffff, %al; movzbl %al, %eax"
         attempt "movzbl %gs:0x10000, %eax"
-        // Code that ends behind its first page.
+        # Code that ends behind its first page.
         attempt "ljmp $0x40, $0x1000"
         ret
         .code64

@@ -22,7 +22,7 @@ asm(R"(
 tasks_main:
         int $0x40
         .byte 0xcd, 0x40
-        mov $0x34, %al // PIT counter 0, mode 2, 5 ms
+        mov $0x34, %al # PIT counter 0, mode 2, 5 ms
         out %al, $0x43
         mov $0x4f, %al
         out %al, $0x40
@@ -34,7 +34,7 @@ tasks_main:
 1:      hlt
         cmpl $5, seen + 4 * 8
         jb 1b
-2:      cmpl $10, seen + 4 * 8 // and while something computes
+2:      cmpl $10, seen + 4 * 8 # and while something computes
         jb 2b
         cli
         mov $0xff, %al

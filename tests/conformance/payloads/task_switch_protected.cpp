@@ -40,10 +40,10 @@ asm(R"(
 tasks_main:
         mov $0xfff00000, %eax
         mov %eax, %dr0
-        mov $0x401, %eax // L0
+        mov $0x401, %eax # L0
         mov %eax, %dr7
 
-        // CALL and IRET.
+        # CALL and IRET.
         mov $0x600d, %ebx
         lcall $0x28, $0
         .global task_main_called
@@ -66,27 +66,27 @@ task_main_called:
         see_word 25, state_main + 0x34
         mov %dr7, %eax
         see 26, eax
-        // Through a gate.
+        # Through a gate.
         lcall $0x38, $0
         see_word 27, seen + 4 * 13
-        // JMP there and back.
+        # JMP there and back.
         ljmp $0x30, $0
         see_byte 28, gdt_access + 0x30
         see_byte 32, gdt_access + 0x20
-        // A TSS that is not present: a fault of this task.
+        # A TSS that is not present: a fault of this task.
         lcall $0x58, $0
-        // A fault through a task gate.
+        # A fault through a task gate.
         mov $0xfff8, %eax
         .global task_main_fault
 task_main_fault:
         mov %eax, %ds
-        // A TSS whose stack segment is none: a fault of the new task.
+        # A TSS whose stack segment is none: a fault of the new task.
         lcall $0x40, $0
-        // A 16-bit task.
+        # A 16-bit task.
         lcall $0x60, $0
         see_byte 46, gdt_access + 0x60
         see_word 47, state_narrow + 0x0e
-        // A user's task.
+        # A user's task.
         lcall $0x88, $0
         see_byte 52, gdt_access + 0x88
         str %eax
@@ -133,7 +133,7 @@ task_absent:
         addl $7, (%esp)
         iret
 
-        // #GP: of the main task's MOV to DS, or of the user's OUT.
+        # #GP: of the main task's MOV to DS, or of the user's OUT.
         .global task_protection
 task_protection:
         mov state_protection, %ebx
@@ -149,7 +149,7 @@ task_protection:
 3:      iret
         jmp task_protection
 
-        // #TS in the broken task: the way back leads past it. QEMU loses that task's EIP.
+        # #TS in the broken task: the way back leads past it. QEMU loses that task's EIP.
         .global task_invalid
 task_invalid:
         popl seen + 4 * 38

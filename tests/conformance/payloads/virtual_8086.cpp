@@ -69,7 +69,7 @@ v86_run:
         v86 3, 10
         ret
 
-        // Pieces of 32 bytes that go to 8000h; each ends with UD2.
+        # Pieces of 32 bytes that go to 8000h; each ends with UD2.
         .code16
         .balign 32
         .global v86_pieces
@@ -92,7 +92,7 @@ v86_pieces:
         .balign 32
         rdmsr; ud2
         .balign 32
-        .byte 0x0f, 0x01, 0xc1; ud2 // VMCALL
+        .byte 0x0f, 0x01, 0xc1; ud2 # VMCALL
         .balign 32
         mov 0xa000, %eax; ud2
         .balign 32
