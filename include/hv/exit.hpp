@@ -134,7 +134,7 @@ struct mwait {
     static constexpr char const* name{"mwait"};
 };
 
-/// RDTSC or RDTSCP, where the machine's TSC policy is `trapped`.
+/// RDTSC or RDTSCP, where the machine's TSC policy is `trapped`; RDTSCP also where the guest's CPUID has none.
 struct tsc_read {
     static constexpr char const* name{"tsc_read"};
     bool with_aux; ///< RDTSCP; QEMU does not tell it from RDTSC, and gives no instruction length then

@@ -205,10 +205,13 @@ class exit_services {
     auto on(exits::pause const&) -> verdict { return verdict::advance; }
 
     auto on(exits::tsc_read const& exit) -> verdict {
+        bool const with_aux{exit.with_aux or is_rdtscp()};
+        if (with_aux and not has_rdtscp(cpu_.cpuid()))
+            return undefined();
         auto const tsc = cpu_.machine().guest_tsc();
         cpu_.set_gpr(x86::gpr::rax, tsc & 0xffffffff);
         cpu_.set_gpr(x86::gpr::rdx, tsc >> 32);
-        if (exit.with_aux or is_rdtscp())
+        if (with_aux)
             cpu_.set_gpr(x86::gpr::rcx, cpu_.tsc_aux());
         return verdict::advance;
     }

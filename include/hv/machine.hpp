@@ -62,8 +62,9 @@ struct default_machine {
     /// What guests may turn on in XCR0 where XSAVE is not hidden: x87 (1), SSE (2), AVX (4). A guest that gets at
     /// another state, because the processor does not intercept XSETBV, is stopped.
     static constexpr std::uint64_t xcr0_allowed{7};
-    /// PAUSE exits.
-    static constexpr bool intercept_pause{false};
+    /// Whether PAUSE exits; worth it where several vCPUs wait for each other.
+    static constexpr pause_policy pause{pause_policy::runs};
+    static constexpr pause_loop pauses{};
     /// Exceptions that exit and are given back, a bit each: #DB and #AC can loop inside the processor without end
     /// (CVE-2015-8104, CVE-2015-5307).
     static constexpr std::uint32_t intercepted_exceptions{1u << 1 | 1u << 17};

@@ -18,4 +18,18 @@ enum class apic_policy : std::uint8_t {
     virtualised ///< the processor: it answers, takes EOI and priorities, and delivers without an exit where it can
 };
 
+/// What a guest's PAUSE does.
+enum class pause_policy : std::uint8_t {
+    runs,      ///< nothing
+    exits,     ///< each of them exits
+    loop_exits ///< a loop of them exits, where the processor tells loops; else nothing does
+};
+
+/// What a processor takes for a loop around PAUSE.
+struct pause_loop {
+    std::uint16_t gap{128};     ///< TSC ticks from one PAUSE to the next in the same loop, at most
+    std::uint32_t window{4096}; ///< ticks that a loop lasts before it exits; VMX
+    std::uint16_t count{64};    ///< PAUSEs of a loop before it exits; SVM
+};
+
 } // namespace hv

@@ -74,12 +74,21 @@ namespace hv {
     return bits >= 32 and bits <= 52 ? bits : 36;
 }
 
+[[nodiscard]] constexpr auto has_rdtscp(cpuid_table const& leaves) -> bool {
+    auto const* const extended = leaves.find(0x80000001, 0);
+    return extended != nullptr and (extended->values.edx & x86::cpuid_bits::extended1_edx::rdtscp) != 0;
+}
+
 /// Whether a guest with these leaves has IA32_TSC_AUX.
 [[nodiscard]] constexpr auto has_tsc_aux(cpuid_table const& leaves) -> bool {
-    auto const* const extended = leaves.find(0x80000001, 0);
     auto const* const structured = leaves.find(7, 0);
-    return (extended != nullptr and (extended->values.edx & x86::cpuid_bits::extended1_edx::rdtscp) != 0) or
+    return has_rdtscp(leaves) or
            (structured != nullptr and (structured->values.ecx & x86::cpuid_bits::leaf7_ecx::rdpid) != 0);
+}
+
+[[nodiscard]] constexpr auto has_invpcid(cpuid_table const& leaves) -> bool {
+    auto const* const structured = leaves.find(7, 0);
+    return structured != nullptr and (structured->values.ebx & x86::cpuid_bits::leaf7_ebx::invpcid) != 0;
 }
 
 /// The states that a guest with these leaves may turn on in XCR0; 0 without XSAVE.

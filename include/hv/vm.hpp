@@ -31,7 +31,8 @@ template <typename Machine>
     return {.intercepted_exceptions = Machine::intercepted_exceptions,
             .direct_msrs = Machine::direct_msrs,
             .trap_tsc = Machine::tsc == tsc_policy::trapped,
-            .intercept_pause = Machine::intercept_pause,
+            .pause = Machine::pause,
+            .pauses = Machine::pauses,
             .hide_xsave = Machine::hide_xsave,
             .xcr0_allowed = Machine::xcr0_allowed,
             .run_apic = Machine::apic == apic_policy::virtualised and Machine::devices::template has<lapic>,
@@ -308,15 +309,17 @@ class vm {
         input_ = -1;
         if (auto const made = memory_.create(*host_); made != status::ok)
             return made;
-        auto controls = controls_of<Machine>();
-        controls.nested_root = memory_.root(*host_);
-        controls.tsc_ratio = tsc_ratio_;
-        if (auto const made = hardware_.create(*host_, controls); made != status::ok)
-            return made;
         cpuid_ = make_cpuid_table<typename Machine::cpuid>(*host_);
         if constexpr (not Machine::hide_xsave)
             if ((host_->cpuid(1, 0).ecx & x86::cpuid_bits::leaf1_ecx::osxsave) != 0) // else the host keeps no states
                 cpuid_ = make_cpuid_table<xsave_cpuid_profile<typename Machine::cpuid, Machine::xcr0_allowed>>(*host_);
+        auto controls = controls_of<Machine>();
+        controls.nested_root = memory_.root(*host_);
+        controls.tsc_ratio = tsc_ratio_;
+        controls.shows_rdtscp = has_tsc_aux(cpuid_);
+        controls.shows_invpcid = has_invpcid(cpuid_);
+        if (auto const made = hardware_.create(*host_, controls); made != status::ok)
+            return made;
         machine_context context{*this};
         devices_.reset(context);
         for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)

@@ -91,6 +91,7 @@ void print_processor(Host& host, processor_report const& report) {
     feature("clean bits", report.clean_bits);
     feature("timer in the guest", report.bounded_stay);
     feature("TSC scaling", report.tsc_scaling);
+    feature("PAUSE loops", report.pause_loops);
     feature("XSETBV intercept", report.xsetbv_intercepted);
     host.log(line.view());
 }

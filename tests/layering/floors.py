@@ -43,7 +43,7 @@ ROOMS = [
     ("register_access.hpp", "vcpu", 4),
     ("vcpu*.hpp", "vcpu", 4),
     ("vm.hpp", "vcpu", 4),
-    ("policy.hpp", "policy", 3),
+    ("policy.hpp", "policy", 1),
     ("machine.hpp", "machine", 5),
     ("vmm.hpp", "vmm", 5),
 ]

@@ -4,6 +4,7 @@
 #include <hv/address.hpp>
 #include <hv/event.hpp>
 #include <hv/exit.hpp>
+#include <hv/policy.hpp>
 #include <hv/status.hpp>
 #include <hv/tsc_ratio.hpp>
 #include <hv/x86/apic.hpp>
@@ -27,7 +28,10 @@ struct vm_controls {
         direct_msrs{};         ///< read and written by the guest without an exit; the backend switches them
     bool trap_tsc{};           ///< RDTSC, RDTSCP and IA32_TSC exit
     std::uint64_t tsc_ratio{}; ///< of the guest's TSC to the host's, see hv::tsc_scaling; 0: they count alike
-    bool intercept_pause{};
+    pause_policy pause{pause_policy::runs};
+    pause_loop pauses{};           ///< of pause_policy::loop_exits
+    bool shows_rdtscp{true};       ///< the guest's CPUID has RDTSCP or RDPID; else they are undefined
+    bool shows_invpcid{true};      ///< and INVPCID
     bool hide_xsave{};             ///< CR4.OSXSAVE is refused and XCR0 stays the host's
     std::uint64_t xcr0_allowed{7}; ///< else: a guest that comes out of a world switch with another state is stopped
     bool run_apic{};               ///< the processor runs local APICs: see hv::runs_apics
@@ -43,6 +47,7 @@ struct processor_report {
     bool flush_by_asid{};
     bool clean_bits{};
     bool tsc_scaling{};
+    bool pause_loops{};             ///< a loop of PAUSE can exit
     bool bounded_stay{};            ///< the processor ends a guest's stay at a given time itself
     bool xsetbv_intercepted{};      ///< tried and seen: some emulators ignore the intercept. False if nobody tried
     std::uint32_t address_spaces{}; ///< ASIDs or VPIDs

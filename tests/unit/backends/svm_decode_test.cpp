@@ -49,6 +49,7 @@ TEST_CASE("every exit code means one exit") {
     expected[0x77] = "pause";
     expected[0x78] = "hlt";
     expected[0x7a] = "undefined_instruction";
+    expected[0xa2] = "undefined_instruction";
     expected[0x7c] = "msr_read";
     expected[0x7d] = "task_switch";
     expected[0x7f] = "triple_fault";

@@ -20,7 +20,7 @@ TEST_CASE("CVE-2020-7467, CVE-2021-3656: instructions that act on the host exit 
     for (unsigned choice{0}; choice < 8; ++choice) {
         svm_seat seat{vm_controls{.intercepted_exceptions = (choice & 1) != 0 ? 0x4000u : 0u,
                                   .trap_tsc = (choice & 2) != 0,
-                                  .intercept_pause = (choice & 4) != 0}};
+                                  .pause = (choice & 4) != 0 ? pause_policy::exits : pause_policy::runs}};
         for (int round{0}; round < 3; ++round) {
             look(seat, [&](vmcb const& b) {
                 auto const misc1 = at<std::uint32_t>(b, 0x00c), misc2 = at<std::uint32_t>(b, 0x010);

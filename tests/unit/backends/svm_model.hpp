@@ -67,6 +67,7 @@ class svm_model {
     std::vector<logical_processor> processors;
     std::uint32_t asids{16};
     bool has_clean_bits{true}, has_flush_by_asid{true}, has_next_rip{true}, has_tsc_ratio{true};
+    std::uint32_t other_features{}; ///< bits of CPUID 8000_000Ah EDX
     bool keeps_shadow{true};        ///< QEMU's does not
     bool loads_cr2{true};           ///< Bochs's does not
     program next{};                 ///< executed by the next VMRUN

@@ -142,7 +142,8 @@ struct svm_seat {
 
     void describe_processor() {
         auto const features = 1u | (model.has_next_rip ? 8u : 0u) | (model.has_clean_bits ? 0x20u : 0u) |
-                              (model.has_flush_by_asid ? 0x40u : 0u) | (model.has_tsc_ratio ? 0x10u : 0u) | 0x80u;
+                              (model.has_flush_by_asid ? 0x40u : 0u) | (model.has_tsc_ratio ? 0x10u : 0u) | 0x80u |
+                              model.other_features;
         host.set_cpuid(0x8000'0000, 0, {.eax = 0x8000'001f});
         host.set_cpuid(0x8000'0001, 0, {.ecx = 4, .edx = 1u << 27});
         host.set_cpuid(0x8000'000a, 0, {.eax = 1, .ebx = model.asids, .ecx = 0, .edx = features});

@@ -17,7 +17,7 @@ TEST_CASE("CVE-2021-3656: what acts on the host exits in every configuration, wh
     for (unsigned choice{0}; choice < 8; ++choice) {
         vmx_seat seat{vm_controls{.intercepted_exceptions = (choice & 1) != 0 ? 0x4000u : 0u,
                                   .trap_tsc = (choice & 2) != 0,
-                                  .intercept_pause = (choice & 4) != 0}};
+                                  .pause = (choice & 4) != 0 ? pause_policy::exits : pause_policy::runs}};
         for (int round{0}; round < 3; ++round) {
             look(seat, [&](vmx_model::guest& g) {
                 auto const primary = g.state.at(0x4002), exceptions = g.state.at(0x4004);

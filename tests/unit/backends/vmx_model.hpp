@@ -201,6 +201,9 @@ class vmx_model {
         switch (encoding) {
         case 0x2032:
             return may_be_set(0x48b, 25);
+        case 0x4020:
+        case 0x4022:
+            return may_be_set(0x48b, 10);
         case 0x482e:
             return may_be_set(0x48d, 6);
         default:

@@ -22,7 +22,7 @@ auto exception(x86::exception vector, std::uint32_t error_code = 0, std::uint64_
 
 struct answering_pc : fake_pc {
     static constexpr bool hypercalls{true};
-    static constexpr bool intercept_pause{true};
+    static constexpr pause_policy pause{pause_policy::exits};
 };
 /// A PC without handlers of the test: PAUSE is served like every exit.
 struct pausing_pc : fake_pc {
@@ -87,7 +87,7 @@ TEST_CASE("hypercalls are #UD, or answer -1 where the machine says so") {
     CHECK(with.delivered().empty());
     CHECK(with.rax() == ~0ull);
     CHECK(with.guest().rip() == 0xfff0 + 3);
-    CHECK(with.machine->hardware().controls.intercept_pause);
+    CHECK(with.machine->hardware().controls.pause == pause_policy::exits);
 }
 
 TEST_CASE("what this machine does not have is #UD at the instruction") {
@@ -229,4 +229,39 @@ TEST_CASE("outside 64-bit mode RIP stays within 32 bits") {
     m.guest().set_rip(0xfffffffe);
     m.run({script::exit{exits::cpuid{}}});
     CHECK(m.guest().rip() == 0);
+}
+
+namespace {
+
+struct without_rdtscp : fake_pc {
+    struct cpuid : default_cpuid_profile {
+        static constexpr auto rules = std::array{cpuid_rule{.function = 1}};
+    };
+};
+struct with_invpcid : fake_pc {
+    struct cpuid : default_cpuid_profile {
+        static constexpr auto rules = std::array{
+            cpuid_rule{.function = 7, .match_index = true, .allow = {.ebx = x86::cpuid_bits::leaf7_ebx::invpcid}}};
+    };
+};
+
+} // namespace
+
+TEST_CASE("RDTSCP and INVPCID are there where the guest's CPUID says so, and #UD elsewhere") {
+    whole_machine<> both;
+    CHECK(both.machine->hardware().controls.shows_rdtscp);
+    CHECK_FALSE(both.machine->hardware().controls.shows_invpcid); // not in the default profile
+    both.run({script::exit{exits::tsc_read{.with_aux = true}, 3}});
+    CHECK(both.delivered().empty());
+    CHECK(both.guest().rip() == 0xfff0 + 3);
+    whole_machine<without_rdtscp> neither;
+    CHECK_FALSE(neither.machine->hardware().controls.shows_rdtscp);
+    neither.run({script::exit{exits::tsc_read{.with_aux = true}, 3}});
+    CHECK(neither.delivered() == events{undefined});
+    CHECK(neither.guest().rip() == 0xfff0);
+    neither.run({script::exit{exits::tsc_read{.with_aux = false}, 2}});
+    CHECK(neither.delivered().empty());
+    whole_machine<with_invpcid> invpcid;
+    CHECK(invpcid.machine->hardware().controls.shows_invpcid);
+    CHECK_FALSE(invpcid.machine->hardware().controls.shows_rdtscp);
 }

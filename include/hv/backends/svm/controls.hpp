@@ -50,6 +50,11 @@ inline constexpr std::uint32_t xsetbv{1u << 13};
 inline constexpr std::uint32_t rdpru{1u << 14};
 } // namespace misc2
 
+/// Vector 5 of the VMCB's intercept words.
+namespace misc3 {
+inline constexpr std::uint32_t invpcid{1u << 2};
+} // namespace misc3
+
 inline constexpr std::uint32_t cr0_read{1u << 0};
 inline constexpr std::uint32_t cr0_write{1u << 16};
 inline constexpr std::uint32_t cr4_write{1u << 20};
@@ -81,15 +86,27 @@ inline constexpr intercepts isolation{
     .misc2 = misc2::vmrun | misc2::vmmcall | misc2::vmload | misc2::vmsave | misc2::stgi | misc2::clgi | misc2::skinit |
              misc2::wbinvd | misc2::monitor | misc2::mwait | misc2::mwait_armed | misc2::xsetbv | misc2::rdpru};
 
+/// What intercepts depend on besides the machine.
+struct intercept_features {
+    bool smi{};         ///< the firmware did not lock SMM
+    bool invpcid{};     ///< the processor has the instruction, and so its intercept
+    bool pause_loops{}; ///< it counts PAUSEs before one exits
+};
+
 /// The intercepts of one machine. An SMI can be intercepted only as long as the firmware did not lock SMM: behind the
 /// lock the processor takes it itself. APM Vol. 2, "SMI Intercepts".
-[[nodiscard]] constexpr auto intercepts_for(vm_controls const& machine, bool smi_intercept) -> intercepts {
+[[nodiscard]] constexpr auto intercepts_for(vm_controls const& machine, intercept_features has) -> intercepts {
     auto set = isolation;
     set.exceptions |= machine.intercepted_exceptions;
-    if (smi_intercept)
+    if (has.smi)
         set.misc1 |= misc1::smi;
-    if (machine.intercept_pause)
+    if (machine.pause == pause_policy::exits or (machine.pause == pause_policy::loop_exits and has.pause_loops))
         set.misc1 |= misc1::pause;
+    // Instructions that a guest is not to have: RDPID alone has no intercept.
+    if (not machine.shows_rdtscp)
+        set.misc2 |= misc2::rdtscp;
+    if (not machine.shows_invpcid and has.invpcid)
+        set.misc3 |= misc3::invpcid;
     if (machine.trap_tsc) {
         set.misc1 |= misc1::rdtsc;
         set.misc2 |= misc2::rdtscp;
@@ -100,9 +117,9 @@ static_assert([] {
     for (unsigned choice{0}; choice < 32; ++choice)
         if (not intercepts_for({.intercepted_exceptions = (choice & 1) != 0 ? ~0u : 0u,
                                 .trap_tsc = (choice & 2) != 0,
-                                .intercept_pause = (choice & 4) != 0,
+                                .pause = (choice & 4) != 0 ? pause_policy::exits : pause_policy::runs,
                                 .hide_xsave = (choice & 8) != 0},
-                               (choice & 16) != 0)
+                               {.smi = (choice & 16) != 0})
                     .contains(isolation))
             return false;
     return true;

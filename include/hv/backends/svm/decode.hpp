@@ -164,6 +164,7 @@ template <typename Host, typename Vcpu, typename Handler>
     case exit_code::skinit:
     case exit_code::invlpga:
     case exit_code::rdpru:
+    case exit_code::invpcid:
     case exit_code::rsm:
         return handler.on(exits::undefined_instruction{});
     case exit_code::task_switch:

@@ -21,6 +21,7 @@ enum class exit_code : std::uint64_t {
     vmrun = 0x080, vmmcall = 0x081, vmload = 0x082, vmsave = 0x083, stgi = 0x084, clgi = 0x085, skinit = 0x086,
     rdtscp = 0x087, wbinvd = 0x089, monitor = 0x08a, mwait = 0x08b, mwait_armed = 0x08c, xsetbv = 0x08d,
     rdpru = 0x08e,
+    invpcid = 0x0a2,
     npf = 0x400,
     invalid = 0xffff'ffff'ffff'ffff,
 };

@@ -19,6 +19,8 @@ struct features {
     bool no_execute{}; ///< the host runs with EFER.NXE, which nested tables obey
     bool next_rip{};
     bool tsc_ratio{}; ///< there is the MSR
+    bool pause_filter{};
+    bool pause_filter_threshold{};
     bool clean_bits{};
     bool flush_by_asid{};
     bool decode_assist{};
@@ -26,6 +28,7 @@ struct features {
     bool xsave{};             ///< the host has CR4.OSXSAVE on
     bool xsaves{};            ///< and there is IA32_XSS
     bool tsc_aux{};           ///< RDTSCP
+    bool invpcid{};
     std::uint32_t address_spaces{};
 
     [[nodiscard]] constexpr auto report() const -> processor_report {
@@ -34,6 +37,7 @@ struct features {
                            .flush_by_asid = flush_by_asid,
                            .clean_bits = clean_bits,
                            .tsc_scaling = tsc_ratio,
+                           .pause_loops = pause_filter,
                            .address_spaces = address_spaces};
         if (not svm)
             r.missing = "SVM (CPUID 8000_0001h ECX bit 2)";
@@ -71,6 +75,10 @@ template <typename Host>
     f.clean_bits = (capabilities.edx >> 5 & 1) != 0;
     f.flush_by_asid = (capabilities.edx >> 6 & 1) != 0;
     f.decode_assist = (capabilities.edx >> 7 & 1) != 0;
+    f.pause_filter = (capabilities.edx >> 10 & 1) != 0;
+    f.pause_filter_threshold = (capabilities.edx >> 12 & 1) != 0;
+    if (host.cpuid(0, 0).eax >= 7)
+        f.invpcid = (host.cpuid(7, 0).ebx & x86::cpuid_bits::leaf7_ebx::invpcid) != 0;
     f.xsave = (host.cpuid(1, 0).ecx >> 27 & 1) != 0;
     if (f.xsave and host.cpuid(0, 0).eax >= 0xd)
         f.xsaves = (host.cpuid(0xd, 1).eax & x86::cpuid_bits::xsaves) != 0;

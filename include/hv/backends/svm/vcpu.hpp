@@ -37,6 +37,8 @@ class vcpu : public events {
         vmcb_->write(control.intercept_misc1, machine.intercepts_.misc1);
         vmcb_->write(control.intercept_misc2, machine.intercepts_.misc2);
         vmcb_->write(control.intercept_misc3, machine.intercepts_.misc3);
+        vmcb_->write(control.pause_filter_count, machine.pause_count_);
+        vmcb_->write(control.pause_filter_threshold, machine.pause_gap_);
         vmcb_->write(control.iopm_base_pa, machine.io_permissions_.value);
         vmcb_->write(control.msrpm_base_pa, machine.msr_permissions_.value);
         vmcb_->write(control.np_enable, 1);

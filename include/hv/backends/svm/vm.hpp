@@ -42,7 +42,11 @@ class vm {
             destroy(host);
             return status::no_device;
         }
-        intercepts_ = intercepts_for(controls, f.smi_intercept);
+        intercepts_ =
+            intercepts_for(controls, {.smi = f.smi_intercept, .invpcid = f.invpcid, .pause_loops = f.pause_filter});
+        bool const counts{controls.pause == pause_policy::loop_exits and f.pause_filter};
+        pause_count_ = counts ? controls.pauses.count : std::uint16_t{0};
+        pause_gap_ = counts and f.pause_filter_threshold ? controls.pauses.gap : std::uint16_t{0};
         xsave_ = not controls.hide_xsave and f.xsave;
         xcr0_allowed_ = controls.xcr0_allowed;
         return status::ok;
@@ -65,6 +69,7 @@ class vm {
     hpa io_permissions_{}, msr_permissions_{}, nested_root_{};
     intercepts intercepts_{};
     std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
+    std::uint16_t pause_count_{}, pause_gap_{};
     bool xsave_{};
 };
 

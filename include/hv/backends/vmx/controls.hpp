@@ -47,6 +47,7 @@ inline constexpr std::uint32_t wbinvd_exiting{1u << 6};
 inline constexpr std::uint32_t unrestricted_guest{1u << 7};
 inline constexpr std::uint32_t apic_register_virtualization{1u << 8};
 inline constexpr std::uint32_t virtual_interrupt_delivery{1u << 9};
+inline constexpr std::uint32_t pause_loop_exiting{1u << 10};
 inline constexpr std::uint32_t enable_invpcid{1u << 12};
 inline constexpr std::uint32_t use_tsc_scaling{1u << 25};
 } // namespace secondary
@@ -100,8 +101,15 @@ inline constexpr controls isolation{
 [[nodiscard]] constexpr auto controls_for(vm_controls const& machine) -> controls {
     auto set = isolation;
     set.exceptions |= machine.intercepted_exceptions;
-    if (machine.intercept_pause)
+    if (machine.pause == pause_policy::exits)
         set.primary |= primary::pause_exiting;
+    else if (machine.pause == pause_policy::loop_exits)
+        set.secondary |= secondary::pause_loop_exiting;
+    // Instructions that a guest executes itself where its CPUID shows them.
+    if (machine.shows_rdtscp)
+        set.secondary |= secondary::enable_rdtscp;
+    if (machine.shows_invpcid)
+        set.secondary |= secondary::enable_invpcid;
     if (machine.trap_tsc)
         set.primary |= primary::rdtsc_exiting; // of RDTSCP too
     if (machine.tsc_ratio != 0)
@@ -112,7 +120,7 @@ static_assert([] {
     for (unsigned choice{0}; choice < 16; ++choice)
         if (not controls_for({.intercepted_exceptions = (choice & 1) != 0 ? ~0u : 0u,
                               .trap_tsc = (choice & 2) != 0,
-                              .intercept_pause = (choice & 4) != 0,
+                              .pause = (choice & 4) != 0 ? pause_policy::exits : pause_policy::runs,
                               .hide_xsave = (choice & 8) != 0})
                     .contains(isolation))
             return false;

@@ -66,6 +66,7 @@ struct features {
                            .flush_by_asid = true,
                            .clean_bits = false,
                            .tsc_scaling = has_tsc_scaling(),
+                           .pause_loops = (secondary.may_be_set & vmx::secondary::pause_loop_exiting) != 0,
                            .bounded_stay = has_preemption_timer(),
                            .xsetbv_intercepted = true,
                            .address_spaces = vpid_count};

@@ -63,6 +63,10 @@ class vcpu : public apic<WorldSwitch> {
             timer_ = preemption_timer{has.preemption_timer_shift};
             fields.template begin<vmx_preemption_timer_value>(UINT32_MAX);
         }
+        if ((machine.controls_.secondary & secondary::pause_loop_exiting) != 0) {
+            fields.template begin<ple_gap>(machine.pauses_.gap);
+            fields.template begin<ple_window>(machine.pauses_.window);
+        }
         if (machine.tsc_ratio_ != 0)
             fields.template begin<tsc_multiplier>(machine.tsc_ratio_);
         fields.template write<guest_ia32_pat>(0x0007'0406'0007'0406);

@@ -55,8 +55,6 @@ class vm {
         nested_root_ = machine.nested_root;
         ept_pointer_ = ept_format::pointer(nested_root_, features_.has_accessed_and_dirty());
         controls_ = controls_for(machine);
-        // Instructions that a guest executes itself where its CPUID shows them.
-        controls_.secondary |= secondary::enable_rdtscp | secondary::enable_invpcid;
         controls_.pin |= pin::activate_preemption_timer;
         controls_ = {.pin = features_.pin.adjusted(controls_.pin),
                      .primary = features_.primary.adjusted(controls_.primary),
@@ -66,6 +64,7 @@ class vm {
                      .entry = features_.entry.adjusted(controls_.entry)};
         xsave_ = not machine.hide_xsave and features_.xsave;
         xcr0_allowed_ = machine.xcr0_allowed;
+        pauses_ = machine.pauses;
         return status::ok;
     }
 
@@ -94,6 +93,7 @@ class vm {
     features features_{};
     controls controls_{};
     std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
+    pause_loop pauses_{};
     bool xsave_{};
 };
 

@@ -69,6 +69,8 @@ inline constexpr field<std::uint32_t> vm_entry_exception_error_code{0x4018};
 inline constexpr field<std::uint32_t> vm_entry_instruction_length{0x401a};
 inline constexpr field<std::uint32_t> tpr_threshold{0x401c};
 inline constexpr field<std::uint32_t> secondary_controls{0x401e};
+inline constexpr field<std::uint32_t> ple_gap{0x4020};
+inline constexpr field<std::uint32_t> ple_window{0x4022};
 inline constexpr field<std::uint32_t> vm_instruction_error{0x4400};
 inline constexpr field<std::uint32_t> exit_reason{0x4402};
 inline constexpr field<std::uint32_t> vm_exit_interruption_information{0x4404};
@@ -129,7 +131,7 @@ namespace detail {
 struct field_range { std::uint16_t first, last; };
 inline constexpr field_range all_fields[]{
     {0x0000, 0x0000}, {0x0800, 0x080e}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a}, {0x2032, 0x2032},
-    {0x2400, 0x2400}, {0x2800, 0x2806}, {0x280a, 0x2810}, {0x2c00, 0x2c02}, {0x4000, 0x401e}, {0x4400, 0x440e},
+    {0x2400, 0x2400}, {0x2800, 0x2806}, {0x280a, 0x2810}, {0x2c00, 0x2c02}, {0x4000, 0x4022}, {0x4400, 0x440e},
     {0x4800, 0x4826}, {0x482a, 0x482a}, {0x482e, 0x482e}, {0x4c00, 0x4c00}, {0x6000, 0x6006}, {0x6400, 0x6400}, {0x640a, 0x640a},
     {0x6800, 0x6826}, {0x6c00, 0x6c12}};
 // clang-format on
@@ -151,7 +153,8 @@ inline constexpr std::array<std::uint16_t, field_count> encodings = [] {
 
 /// Fields of which some processors have none. They belong to a control that brings them, and no exit changes them.
 [[nodiscard]] constexpr auto is_optional(std::uint16_t encoding) -> bool {
-    return encoding == tsc_multiplier.encoding or encoding == vmx_preemption_timer_value.encoding;
+    return encoding == tsc_multiplier.encoding or encoding == vmx_preemption_timer_value.encoding or
+           encoding == ple_gap.encoding or encoding == ple_window.encoding;
 }
 
 } // namespace detail
