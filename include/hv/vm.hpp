@@ -25,7 +25,8 @@
 
 namespace hv {
 
-/// What a machine wants of its processor, but for the nested tables.
+/// What a machine wants of its processor, but for its nested tables and the ratio of its TSC, which only a living one
+/// has.
 template <typename Machine>
 [[nodiscard]] constexpr auto controls_of() -> vm_controls {
     return {.intercepted_exceptions = Machine::intercepted_exceptions,

@@ -199,6 +199,14 @@ class vmx_model {
             return (host_.read_msr(capabilities).value >> 32 >> bit & 1) != 0;
         };
         switch (encoding) {
+        case 0x2014:
+            return may_be_set(0x48b, 0);
+        case 0x810:
+        case 0x201c:
+        case 0x201e:
+        case 0x2020:
+        case 0x2022:
+            return may_be_set(0x48b, 9);
         case 0x2032:
             return may_be_set(0x48b, 25);
         case 0x4020:
@@ -245,7 +253,12 @@ inline auto vmx_model::instruction_error(vmcs const& v, bool launched) -> std::u
         (v.at(0x201a) & 0xf3f & ~0x40u) != 0x1e or v.at(0x400e) != 0 or v.at(0x4010) != 0 or v.at(0x4014) != 0)
         return 7;
     auto const vtpr = static_cast<std::uint8_t const*>(host_.pointer(hpa{v.at(0x2012)}))[0x80];
-    if (v.at(0x401c) > 15 or v.at(0x401c) > vtpr >> 4)
+    auto const secondary = v.at(0x401e);
+    bool const delivers{(secondary & 0x200) != 0};
+    if (not delivers and (v.at(0x401c) > 15 or ((secondary & 1) == 0 and v.at(0x401c) > vtpr >> 4)))
+        return 7;
+    if ((secondary & 0x11) == 0x11 or (delivers and (v.at(0x4000) & 1) == 0) or
+        ((secondary & 1) != 0 and ((v.at(0x2014) & 0xfff) != 0 or v.at(0x2014) >> 39 != 0)))
         return 7;
     if ((v.at(0x4002) & 1u << 22) != 0 and (v.at(0x4000) & 1u << 5) == 0)
         return 7;
