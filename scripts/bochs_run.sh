@@ -48,20 +48,28 @@ export HV_MODEL HV_MEMORY HV_IPS HV_ERRORS
 # Nobody outlives who started it. Debian's Bochs starts in its debugger.
 cd "$scratch"
 printf 'c\nquit\n' >debugger
-mkfifo console
 : >screen
-tee -p serial <console &
-shown=$!
-setpriv --pdeathsig TERM timeout -k 5 "${SECONDS_LIMIT:-120}" \
-  setpriv --pdeathsig KILL bochs-bin -q -f "$scripts/bochsrc" -rc debugger "${more[@]}" </dev/null 3>console >screen 2>&1 &
+command=(timeout -k 5 "${SECONDS_LIMIT:-120}"
+  setpriv --pdeathsig KILL bochs-bin -q -f "$scripts/bochsrc" -rc debugger "${more[@]}")
+shown=''
+if [[ -n ${INTERACTIVE-} ]]; then
+  command+=('clock: sync=slowdown, time0=1700000000') # who types lives by the other clock
+  setpriv --pdeathsig TERM "$scripts/bochs_console.py" serial setpriv --pdeathsig TERM "${command[@]}" <&0 2>screen &
+else
+  mkfifo console
+  tee -p serial <console &
+  shown=$!
+  setpriv --pdeathsig TERM "${command[@]}" </dev/null 3>console >screen 2>&1 &
+fi
 bochs=$!
 rc=0
 wait $bochs || rc=$?
 bochs=''
-wait $shown || true
+[[ -z $shown ]] || wait $shown || true
 [[ -z ${DEBUG-} ]] || sed -n '/^{/,/^\]}/p' screen >"$DEBUG"
 
 ((rc != 124 && rc != 137)) || exit 124
+[[ -z ${INTERACTIVE-} ]] || ((rc != 130)) || exit 130
 # The image's last line, and only if it was the image that ended Bochs.
 if grep -q 'Shutdown port: shutdown requested' screen; then
   status=$(sed -n '$s/^hv: left with status \([0-9]*\)\r*$/\1/p' serial)

@@ -23,3 +23,8 @@ struct pc_vmx : pc {
 struct pc_trace : pc {
     using trace = hv::trace_ring<65536>;
 };
+
+/// Tracing on Intel's processors.
+struct pc_vmx_trace : pc_trace {
+    using backend = hv::vmx;
+};

@@ -74,3 +74,11 @@ class Tests(Case):
         self.assertRegex(screen, r"Errors: 0(\s|$)", screen)
         self.assertEqual(set(re.findall(r"Errors: *([0-9]+)", ended.out)), {"0"}, screen)
         self.assertRegex(screen, "Memory  : +32MB", screen)
+
+    def test_debian_on_vmx(self):
+        self.debian("vmlinux")
+        ended = self.hv("demo", "--backend", "vmx")
+        self.assertEqual(ended.status, 0, ended)
+        self.assertRegex(ended.out, "==> all is well", ended)
+        self.assertLessEqual(exits(ended.out)["all"], 45000, ended)
+        self.assertLessEqual(seconds(ended.out, "first entry to mark I"), 60, ended)
