@@ -18,6 +18,13 @@ using all = meta::types<io_port, cpuid, hlt, msr_read, msr_write, nested_page_fa
 template <typename Exit>
 inline constexpr std::size_t number_of = meta::index_in<Exit, all>;
 
+/// Exits that one instruction of the guest asks for and that leave its interrupts alone, but for what devices do
+/// meanwhile.
+using of_instructions = meta::types<io_port, cpuid, msr_read, msr_write, nested_page_fault, hypercall, pause, tsc_read>;
+
+template <typename Exit>
+inline constexpr bool is_of_instruction = meta::contains<Exit, of_instructions>;
+
 namespace detail {
 template <typename List>
 inline constexpr std::array<char const*, 0> names_of{};

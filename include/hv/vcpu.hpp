@@ -106,6 +106,7 @@ class vcpu {
             processor_context<vcpu> context{*this};
             apic().tsc_changed(context);
             local_deadline_ = local_.deadline();
+            attention_ = true;
         }
     }
 
@@ -116,19 +117,10 @@ class vcpu {
         stay_.forget();
         hardware_.attach(host(), processor);
         host().load_guest_fpu(fpu_);
-        while (not machine.stopped()) [[likely]] {
-            choose_apic();
-            if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
-                translations_seen_ = machine.memory().generation();
-                hardware_.flush_translations();
-                recent_code_.forget();
-            }
-            stay_.bound(hardware_, machine, next_deadline());
-            if (not deliver_events()) [[unlikely]]
+        attention_ = true;
+        while (true) {
+            if (needs_attention() and not prepare_entry()) [[unlikely]]
                 break;
-            if constexpr (runs_apic)
-                if (processor_has_apic()) [[likely]]
-                    apic().lend(hardware_.apic_page());
             trace_entry();
             ++stats_.entries;
             auto const decision = backend::enter(host(), processor, hardware_, *this);
@@ -151,6 +143,8 @@ class vcpu {
             (void)events_.set_interrupted(interrupted);
         }
         fetch_apic();
+        if constexpr (not exits::is_of_instruction<Exit>)
+            attention_ = true;
         if constexpr (Machine::handlers::template serves<Exit, vcpu>)
             if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
                 return answer;
@@ -248,6 +242,37 @@ class vcpu {
     void arm_timer() { stay_.arm(*vm_, next_deadline()); }
 
   private:
+    /// Whether something moved that an entry has to know of: asked at each, so each part is one comparison.
+    [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
+        if constexpr (runs_apic)
+            return true;
+        bool moved{attention_ or not events_.empty() or vm_->needs_attention(translations_seen_)};
+        if constexpr (has_lapic)
+            moved = moved or apic().moved() or local_.timers_touched();
+        return moved;
+    }
+
+    /// What an entry needs besides entering. False: there will be none.
+    [[nodiscard, gnu::noinline]] auto prepare_entry() -> bool {
+        auto& machine = *vm_;
+        if (machine.stopped())
+            return false;
+        attention_ = false;
+        choose_apic();
+        if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
+            translations_seen_ = machine.memory().generation();
+            hardware_.flush_translations();
+            recent_code_.forget();
+        }
+        stay_.bound(hardware_, machine, next_deadline());
+        if (not deliver_events()) [[unlikely]]
+            return false;
+        if constexpr (runs_apic)
+            if (processor_has_apic()) [[likely]]
+                apic().lend(hardware_.apic_page());
+        return true;
+    }
+
     [[nodiscard]] auto next_deadline() -> instant {
         if constexpr (has_lapic)
             if (local_.take_timers_touched())
@@ -324,6 +349,7 @@ class vcpu {
     /// False if the guest's processor shut down instead.
     [[nodiscard]] auto deliver_events() -> bool {
         if constexpr (has_lapic) {
+            apic().take_moved();
             if (hardware_.task_priority() != apic().task_priority()) [[unlikely]]
                 hardware_.set_task_priority(apic().task_priority());
             hardware_.watch_task_priority(not processor_has_apic() and apic().held_back());
@@ -431,6 +457,7 @@ class vcpu {
     std::uint64_t translations_seen_{~std::uint64_t{0}};
     instant local_deadline_{never};
     stay stay_{};
+    bool attention_{true};
     hardware_type hardware_{};
     event_queue events_{};
     code_page recent_code_{};

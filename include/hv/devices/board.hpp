@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 namespace hv {
 
@@ -127,22 +129,36 @@ class board<meta::types<Devices...>> {
         timers_touched_ = true;
     }
 
-    /// Whether a device with a timer was accessed since the last call: its deadline may have moved.
-    [[nodiscard]] constexpr auto take_timers_touched() -> bool {
-        auto const touched = timers_touched_;
-        timers_touched_ = false;
-        return touched;
-    }
+    /// Whether a deadline may have moved since the last `take_timers_touched`.
+    [[nodiscard]] constexpr auto timers_touched() const -> bool { return timers_touched_; }
+    [[nodiscard]] constexpr auto take_timers_touched() -> bool { return std::exchange(timers_touched_, false); }
 
   private:
     enum class answer : std::uint8_t { nobody, part, whole };
 
     template <std::size_t Owner>
-    [[nodiscard, gnu::always_inline]] constexpr auto touch() -> auto& {
+    [[nodiscard, gnu::always_inline]] constexpr auto reading() -> auto& {
         auto& device = meta::get<Owner>(devices_);
-        if constexpr (timed_device<std::remove_reference_t<decltype(device)>>)
+        if constexpr (reads_move_deadline<std::remove_reference_t<decltype(device)>>)
             timers_touched_ = true;
         return device;
+    }
+
+    /// Calls `write(device)` and notices whether it moved the device's deadline.
+    template <std::size_t Owner, typename Write>
+    [[gnu::always_inline]] constexpr auto writing(Write write) {
+        auto& device = meta::get<Owner>(devices_);
+        if constexpr (timed_device<std::remove_reference_t<decltype(device)>>) {
+            struct watch {
+                decltype(device) device;
+                bool& moved;
+                instant before{device.deadline()};
+                ~watch() { moved = moved or device.deadline() != before; }
+            } const watched{device, timers_touched_};
+            return write(device);
+        } else {
+            return write(device);
+        }
     }
 
     template <typename Context>
@@ -158,7 +174,7 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::ports[Entry];
             if (size > e.attribute or port + size > e.end)
                 return answer::part;
-            value = self.template touch<e.owner>().read_port(context, port, size);
+            value = self.template reading<e.owner>().read_port(context, port, size);
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
@@ -177,7 +193,7 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::ports[Entry];
             if (size > e.attribute or port + size > e.end)
                 return answer::part;
-            self.template touch<e.owner>().write_port(context, port, size, value);
+            self.template writing<e.owner>([&](auto& device) { device.write_port(context, port, size, value); });
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
@@ -196,7 +212,7 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::mmio[Entry];
             if (e.end - address < size)
                 return answer::part;
-            value = self.template touch<e.owner>().read_mmio(context, address - e.first, size);
+            value = self.template reading<e.owner>().read_mmio(context, address - e.first, size);
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
@@ -215,7 +231,8 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::mmio[Entry];
             if (e.end - address < size)
                 return answer::part;
-            self.template touch<e.owner>().write_mmio(context, address - e.first, size, value);
+            self.template writing<e.owner>(
+                [&](auto& device) { device.write_mmio(context, address - e.first, size, value); });
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
@@ -230,7 +247,7 @@ class board<meta::types<Devices...>> {
 
         template <std::size_t Entry>
         [[gnu::always_inline]] auto hit() -> msr_answer {
-            auto const ok = self.template touch<tables::msrs[Entry].owner>().read_msr(context, index, value);
+            auto const ok = self.template reading<tables::msrs[Entry].owner>().read_msr(context, index, value);
             return ok ? msr_answer::done : msr_answer::fault;
         }
         [[gnu::always_inline]] auto miss() -> msr_answer { return msr_answer::not_mine; }
@@ -245,7 +262,8 @@ class board<meta::types<Devices...>> {
 
         template <std::size_t Entry>
         [[gnu::always_inline]] auto hit() -> msr_answer {
-            auto const ok = self.template touch<tables::msrs[Entry].owner>().write_msr(context, index, value);
+            auto const ok = self.template writing<tables::msrs[Entry].owner>(
+                [&](auto& device) { return device.write_msr(context, index, value); });
             return ok ? msr_answer::done : msr_answer::fault;
         }
         [[gnu::always_inline]] auto miss() -> msr_answer { return msr_answer::not_mine; }

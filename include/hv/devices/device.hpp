@@ -120,6 +120,16 @@ concept timed_device = requires(D& d, D const& c, device_context_archetype& cont
     { d.expire(context) } -> std::same_as<void>;
 };
 
+/// Whether a read may bring the deadline of a timed device forward, as the register that acknowledges a clock's
+/// interrupts does. A device whose reads do not declares `static constexpr bool reads_move_deadline{false}`.
+template <typename D>
+inline constexpr bool reads_move_deadline = [] {
+    if constexpr (requires { D::reads_move_deadline; })
+        return D::reads_move_deadline;
+    else
+        return timed_device<D>;
+}();
+
 /// Drives interrupt lines; no other device of the set may name them.
 template <typename D>
 concept line_device = requires {

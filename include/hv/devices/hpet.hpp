@@ -17,6 +17,7 @@ namespace hv {
 class hpet {
   public:
     static constexpr char const* name{"hpet"};
+    static constexpr bool reads_move_deadline{false};
     static constexpr std::array mmio{mmio_range{.first = 0xfed00000, .size = 0x400}};
     static constexpr std::array lines{irq_line{24}, irq_line{25}, irq_line{26}, irq_line{27},
                                       irq_line{28}, irq_line{29}, irq_line{30}, irq_line{31}};

@@ -34,6 +34,7 @@ enum class lapic_request : std::uint8_t {
 class lapic {
   public:
     static constexpr char const* name{"lapic"};
+    static constexpr bool reads_move_deadline{false};
     static constexpr device_scope scope{device_scope::processor};
     static constexpr std::array mmio{mmio_range{.first = x86::apic::default_base, .size = 0x1000}};
     static constexpr std::array msrs{msr_range{.first = x86::msr::ia32_apic_base, .count = 1},
@@ -91,6 +92,9 @@ class lapic {
     [[nodiscard]] constexpr auto pending_vector() const -> int {
         return (highest_request_ & 0xf0) > (processor_priority_ & 0xf0) ? highest_request_ : -1;
     }
+    /// Whether the answers to these questions may have changed since `take_moved`.
+    [[nodiscard]] constexpr auto moved() const -> bool { return moved_; }
+    constexpr void take_moved() { moved_ = false; }
     /// Whether a vector waits that the task priority alone, or with a vector in service, holds back.
     [[nodiscard]] constexpr auto held_back() const -> bool {
         return highest_request_ != 0 and (highest_request_ & 0xf0) <= (registers_.tpr & 0xf0);
@@ -215,6 +219,7 @@ class lapic {
     constexpr void update() {
         highest_request_ = registers_.irr.highest();
         processor_priority_ = registers_.ppr();
+        moved_ = true;
     }
     constexpr auto request(std::uint8_t vector, bool level) -> lapic_request;
     constexpr auto take(delivery_mode mode, std::uint8_t vector, bool level) -> lapic_request;
@@ -231,6 +236,7 @@ class lapic {
     lapic_registers registers_{};
     std::uint8_t highest_request_{};
     std::uint8_t processor_priority_{};
+    bool moved_{}; ///< one of these, or TPR, since somebody took notice
 };
 
 } // namespace hv

@@ -17,6 +17,7 @@ namespace hv {
 class pit_8254 {
   public:
     static constexpr char const* name{"pit_8254"};
+    static constexpr bool reads_move_deadline{false};
     static constexpr std::array ports{port_range{.first = 0x40, .count = 4}, port_range{.first = 0x61, .count = 1}};
     static constexpr std::array lines{irq_line{0}};
 

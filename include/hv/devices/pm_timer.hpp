@@ -31,6 +31,7 @@ class pm_timer {
     static constexpr std::uint64_t frequency{3579545};
 
     static constexpr char const* name{"pm_timer"};
+    static constexpr bool reads_move_deadline{false};
     static constexpr std::array ports{port_range{.first = event_port, .count = 12, .widest = 4},
                                       port_range{.first = 0xcf8, .count = 4, .widest = 4}};
     static constexpr std::array lines{system_control_interrupt};
