@@ -22,6 +22,8 @@ ROOMS = [
     ("time.hpp", "time", 1),
     ("tsc_ratio.hpp", "time", 1),
     ("backends/backend.hpp", "backend", 1),
+    ("backends/address_space.hpp", "backend", 1),
+    ("backends/processor_registers.hpp", "backend", 1),
     ("devices/device.hpp", "device", 1),
     ("memory/*", "memory", 2),
     ("state/*", "state", 2),

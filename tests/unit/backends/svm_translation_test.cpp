@@ -62,13 +62,13 @@ TEST_CASE("a processor with nothing but nested paging runs guests") {
 }
 
 TEST_CASE("ASIDs are never zero, never shared in a generation, and a new generation flushes everything") {
-    parts::address_spaces spaces;
+    backends::address_spaces spaces;
     spaces.start(4);
-    std::vector<parts::address_spaces::grant> seen;
+    std::vector<backends::address_spaces::grant> seen;
     for (int i{0}; i < 10; ++i)
         seen.push_back(spaces.take());
     for (std::size_t i{0}; i < seen.size(); ++i) {
-        CHECK(seen[i].asid == i % 3 + 1);
+        CHECK(seen[i].tag == i % 3 + 1);
         CHECK(seen[i].flush_all == (i % 3 == 0));
         CHECK(seen[i].generation == i / 3 + 1);
     }

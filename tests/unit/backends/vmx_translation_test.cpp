@@ -13,21 +13,21 @@ using namespace hv::test;
 namespace parts = backends::vmx;
 
 TEST_CASE("VPIDs are never zero, never shared in a generation, and a new generation flushes everything") {
-    parts::address_spaces spaces;
+    backends::address_spaces spaces;
     spaces.start(5);
-    std::set<std::uint16_t> used;
+    std::set<std::uint32_t> used;
     for (unsigned i{0}; i < 12; ++i) {
         auto const granted = spaces.take();
-        CHECK(granted.vpid != 0);
-        CHECK(granted.vpid < 5);
+        CHECK(granted.tag != 0);
+        CHECK(granted.tag < 5);
         CHECK(granted.flush_all == (i % 4 == 0));
         if (granted.flush_all)
             used.clear();
-        CHECK(used.insert(granted.vpid).second);
+        CHECK(used.insert(granted.tag).second);
         CHECK(granted.generation == i / 4 + 1);
     }
     spaces.start(parts::vpid_count);
-    CHECK(spaces.take().vpid == 1);
+    CHECK(spaces.take().tag == 1);
 }
 
 TEST_CASE("changes of paging invalidate by VPID, changes of the nested tables by EPT pointer, others nothing") {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
-#include <hv/backends/svm/address_space.hpp>
+#include <hv/backends/address_space.hpp>
 #include <hv/backends/svm/features.hpp>
 #include <hv/status.hpp>
 

@@ -277,7 +277,7 @@ class vcpu : public events {
         if (moved or generation_ != on.address_spaces_.generation() or (flush and not on.features_.flush_by_asid)) {
             auto const granted = on.address_spaces_.take();
             generation_ = granted.generation;
-            vmcb_->write(control.guest_asid, granted.asid);
+            vmcb_->write(control.guest_asid, granted.tag);
             if (granted.flush_all)
                 how = tlb_control::flush_all;
         } else if (flush) {

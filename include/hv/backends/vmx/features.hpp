@@ -2,8 +2,8 @@
 #pragma once
 
 #include <hv/backends/backend.hpp>
-#include <hv/backends/vmx/address_space.hpp>
 #include <hv/backends/vmx/controls.hpp>
+#include <hv/backends/vmx/invalidation.hpp>
 #include <hv/status.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <hv/address.hpp>
-#include <hv/backends/vmx/address_space.hpp>
+#include <hv/backends/address_space.hpp>
 #include <hv/backends/vmx/features.hpp>
+#include <hv/backends/vmx/invalidation.hpp>
 #include <hv/backends/vmx/registers.hpp>
 #include <hv/backends/vmx/world_switch.hpp>
 #include <hv/status.hpp>

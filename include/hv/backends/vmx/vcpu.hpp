@@ -270,8 +270,8 @@ class vcpu : public apic<WorldSwitch> {
         if (moved or generation_ != on.address_spaces_.generation()) {
             auto const granted = on.address_spaces_.take();
             generation_ = granted.generation;
-            vpid_ = granted.vpid;
-            this->vmcs_.template write<virtual_processor_identifier>(granted.vpid);
+            vpid_ = static_cast<std::uint16_t>(granted.tag);
+            this->vmcs_.template write<virtual_processor_identifier>(vpid_);
             if (granted.flush_all)
                 WorldSwitch::invvpid(invvpid_type::all_contexts, 0);
         } else if (this->flush_linear_) {

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <hv/address.hpp>
-#include <hv/backends/vmx/address_space.hpp>
+#include <hv/backends/processor_registers.hpp>
 #include <hv/backends/vmx/exit_code.hpp>
+#include <hv/backends/vmx/invalidation.hpp>
 
 #include <array>
 #include <cstdint>
@@ -19,7 +20,7 @@ struct host_state {
 };
 
 /// The instructions that tests cannot execute; they bring their own class with the same functions.
-struct world_switch {
+struct world_switch : processor_registers {
     /// Runs the guest of the current VMCS until its next exit. `gprs` are the guest's registers in encoding order; RSP
     /// is in the VMCS. `host_rsp` is what HOST_RSP holds. To be called with interrupts off and code that keeps the red
     /// zone clear. SDM Vol. 3C, "VMLAUNCH/VMRESUME—Launch/Resume Virtual Machine".
@@ -186,54 +187,11 @@ struct world_switch {
     }
     static void write_cr0(std::uint64_t value) { asm volatile("mov %0, %%cr0" : : "r"(value) : "memory"); }
     static void write_cr4(std::uint64_t value) { asm volatile("mov %0, %%cr4" : : "r"(value) : "memory"); }
-    [[nodiscard]] static auto read_cr2() -> std::uint64_t {
-        std::uint64_t value;
-        asm volatile("mov %%cr2, %0" : "=r"(value));
-        return value;
-    }
-    static void write_cr2(std::uint64_t value) { asm volatile("mov %0, %%cr2" : : "r"(value)); }
-
     /// Of an MSR that this processor is known to have.
     [[nodiscard]] static auto read_msr(std::uint32_t index) -> std::uint64_t {
         std::uint32_t low, high;
         asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
         return std::uint64_t{high} << 32 | low;
-    }
-
-    [[nodiscard]] static auto read_debug_registers() -> std::array<std::uint64_t, 4> {
-        std::array<std::uint64_t, 4> d;
-        asm volatile("mov %%dr0, %0\n\tmov %%dr1, %1\n\tmov %%dr2, %2\n\tmov %%dr3, %3"
-                     : "=&r"(d[0]), "=&r"(d[1]), "=&r"(d[2]), "=&r"(d[3]));
-        return d;
-    }
-    static void write_debug_registers(std::array<std::uint64_t, 4> const& d) {
-        asm volatile("mov %0, %%dr0\n\tmov %1, %%dr1\n\tmov %2, %%dr2\n\tmov %3, %%dr3"
-                     :
-                     : "r"(d[0]), "r"(d[1]), "r"(d[2]), "r"(d[3]));
-    }
-    [[nodiscard]] static auto read_debug_status() -> std::uint64_t {
-        std::uint64_t value;
-        asm volatile("mov %%dr6, %0" : "=r"(value));
-        return value;
-    }
-    static void write_debug_status(std::uint64_t value) { asm volatile("mov %0, %%dr6" : : "r"(value)); }
-    [[nodiscard]] static auto read_debug_control() -> std::uint64_t {
-        std::uint64_t value;
-        asm volatile("mov %%dr7, %0" : "=r"(value));
-        return value;
-    }
-    static void write_debug_control(std::uint64_t value) { asm volatile("mov %0, %%dr7" : : "r"(value)); }
-
-    [[nodiscard]] static auto read_xcr0() -> std::uint64_t {
-        std::uint32_t low, high;
-        asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-        return std::uint64_t{high} << 32 | low;
-    }
-    static void write_xcr0(std::uint64_t value) {
-        asm volatile("xsetbv"
-                     :
-                     : "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32)), "c"(0)
-                     : "memory");
     }
 };
 

@@ -3,20 +3,20 @@
 
 #include <cstdint>
 
-namespace hv::backends::svm {
+namespace hv::backends {
 
-/// The ASIDs of one processor. An ASID is given out once in a generation; when all are used, a new generation begins
-/// with a flush of everything and all earlier ASIDs are void. ASID 0 is the host's. APM Vol. 2, "Address Space
-/// Identifier".
+/// The tags of translations that one processor has: ASIDs or VPIDs. A tag is given out once in a generation; when all
+/// are used, a new generation begins with a flush of everything and all earlier tags are void. Tag 0 is the host's. APM
+/// Vol. 2, "Address Space Identifier"; SDM Vol. 3C, "Virtual Processor Identifiers (VPIDs)".
 class address_spaces {
   public:
     struct grant {
-        std::uint32_t asid{};
+        std::uint32_t tag{};
         std::uint64_t generation{};
-        bool flush_all{}; ///< at the entry that first uses the ASID
+        bool flush_all{}; ///< at the entry that first uses the tag
     };
 
-    /// `count` is what CPUID says, the host's own included: at least 2.
+    /// `count` is how many there are, the host's own included: at least 2.
     constexpr void start(std::uint32_t count) {
         count_ = count;
         next_ = count;
@@ -38,4 +38,4 @@ class address_spaces {
     std::uint64_t generation_{};
 };
 
-} // namespace hv::backends::svm
+} // namespace hv::backends
