@@ -252,16 +252,23 @@ auto readable(std::string const& linker_name) -> std::string {
 }
 
 auto parts_of(std::string const& linker_name) -> name_parts {
+    // What a compiler made of a function has its name and a suffix. Only a part of one is something else: it returns to
+    // the function.
+    auto const suffix = linker_name.find('.');
+    auto const plain = linker_name.substr(0, suffix); // the parser keeps pointers into it
     llvm::ItaniumPartialDemangler parsed;
-    if (parsed.partialDemangle(linker_name.c_str()) or not parsed.isFunction())
+    if (parsed.partialDemangle(plain.c_str()) or not parsed.isFunction())
         return {};
+    auto const part = suffix == std::string::npos ? suffix : linker_name.find(".part.", suffix);
     auto const text = [](char* made) {
         std::unique_ptr<char, decltype([](char* p) { std::free(p); })> const owned{made};
         return std::string{made == nullptr ? "" : made};
     };
     auto const context = text(parsed.getFunctionDeclContextName(nullptr, nullptr));
     auto const name = text(parsed.getFunctionBaseName(nullptr, nullptr));
-    return {context.empty() ? name : context + "::" + name, text(parsed.getFunctionParameters(nullptr, nullptr))};
+    return {(context.empty() ? name : context + "::" + name) +
+                (part == std::string::npos ? "" : linker_name.substr(part)),
+            text(parsed.getFunctionParameters(nullptr, nullptr))};
 }
 
 auto all_names(std::string const& linker_name) -> std::vector<std::string> {
