@@ -393,3 +393,28 @@ TEST_CASE("XSA-170, XSA-308: what the processor refuses ends the guest with a re
     other.cpu.set_rflags(0);
     look(other, [](vmcb const&) {});
 }
+
+TEST_CASE("the reason of a refused entry is the guest's, and its event waits, where the processor spoils the VMCB") {
+    svm_seat seat;
+    seat.model.keeps_refused = false;
+    seat.cpu.detach(seat.host, seat.processors[0]);
+    seat.cpu.set_efer(x86::efer::lme);
+    seat.cpu.set_cr0(x86::cr0::pg | x86::cr0::pe);
+    seat.cpu.attach(seat.host, seat.processors[0]);
+    auto const reason = [&seat] {
+        recording_handler handler;
+        CHECK(seat.enter(handler) == verdict::leave);
+        REQUIRE(handler.last() == "entry_failed");
+        return std::string{std::get<exits::entry_failed>(handler.exits.back()).reason};
+    };
+    CHECK(reason() == "EFER.LME and CR0.PG are both set and CR4.PAE is zero");
+    seat.cpu.detach(seat.host, seat.processors[0]);
+    seat.cpu.set_efer(0);
+    seat.cpu.set_cr0(x86::cr0::et);
+    seat.cpu.attach(seat.host, seat.processors[0]);
+    look(seat, [](vmcb const&) {});
+    event const impossible{event::valid_bit | 1u << 8};
+    seat.cpu.inject(impossible);
+    CHECK(reason() == "illegal event injection: reserved type");
+    CHECK(seat.cpu.withdraw_injection() == impossible);
+}

@@ -70,6 +70,7 @@ class svm_model {
     std::uint32_t other_features{}; ///< bits of CPUID 8000_000Ah EDX
     bool keeps_shadow{true};        ///< QEMU's does not
     bool loads_cr2{true};           ///< Bochs's does not
+    bool keeps_refused{true};       ///< QEMU takes the event out of a refused VMCB, Bochs puts the host's state in
     program next{};                 ///< executed by the next VMRUN
     std::vector<event> delivered{}; ///< events that reached the guest
     std::uint64_t entries{};
@@ -86,6 +87,12 @@ class svm_model {
         auto& control = g.state.control;
         if (is_refused(g.state)) {
             memory.control.exitcode = ~std::uint64_t{0};
+            if (not keeps_refused) {
+                memory.control.eventinj = memory.control.eventinj & ~event::valid_bit;
+                memory.write(memory.save.cr0, 0x8000'0033);
+                memory.write(memory.save.cr4, 0x20);
+                memory.write(memory.save.efer, 0x1d00);
+            }
             return;
         }
         flush(p, control.tlb_control, control.guest_asid);

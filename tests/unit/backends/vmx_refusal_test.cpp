@@ -173,6 +173,39 @@ TEST_CASE("XSA-170, XSA-192: what the processor refuses ends the guest with the 
         {segment(ldtr, {.access = 0x83}), "LDTR is no LDT"},
         {segment(tr, {.access = 0x82}), "TR is no busy TSS"},
         {segment(cs, {.access = 0x95}), "CS is no accessed code segment"},
+        {segment(cs, {.limit = 0xffff, .access = 0xfb}), "the privilege levels of CS and SS do not agree"},
+        {segment(ss, {.limit = 0xffff, .access = 0xf3}), "the privilege levels of CS and SS do not agree"},
+        {segment(tr, {.limit = 0xffff, .access = 0x8b, .selector = 4}), "the selector of TR or LDTR is of the LDT"},
+        {[](auto& cpu) {
+             cpu.set_cr0(x86::cr0::et);
+             for (auto const name : {cs, ss})
+                 cpu.set_segment(name, {.limit = 0xffff, .access = name == cs ? 0xfbu : 0xf3u});
+         },
+         "SS is not of privilege level 0 in real mode"},
+        {[](auto& cpu) {
+             cpu.set_cr0(x86::cr0::et);
+             cpu.set_rflags(x86::rflags::vm);
+         },
+         "RFLAGS.VM is set outside protected mode"},
+        {[](auto& cpu) {
+             cpu.set_cr0(x86::cr0::pe);
+             cpu.set_rflags(x86::rflags::vm);
+         },
+         "a segment of virtual-8086 mode is not what its selector says"},
+        {[](auto& cpu) {
+             cpu.set_cr4(x86::cr4::pae);
+             cpu.set_efer(x86::efer::lme);
+             cpu.set_cr0(x86::cr0::pg | x86::cr0::pe);
+             cpu.set_segment(tr, {.limit = 0x2b, .access = 0x83});
+         },
+         "TR is no 64-bit TSS in IA-32e mode"},
+        {[](auto& cpu) {
+             cpu.set_cr4(x86::cr4::pae);
+             cpu.set_efer(x86::efer::lme);
+             cpu.set_cr0(x86::cr0::pg | x86::cr0::pe);
+             cpu.set_segment(cs, {.limit = 0xffff, .access = 0x609b});
+         },
+         "CS.L and CS.D are both set in IA-32e mode"},
         {[](auto& cpu) { cpu.inject(event::make(event_type::external_interrupt, 0x30)); },
          "an external interrupt is injected into a guest that takes none"},
         {[](auto& cpu) {

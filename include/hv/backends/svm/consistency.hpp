@@ -10,12 +10,9 @@
 
 namespace hv::backends::svm {
 
-/// The first of the processor's checks that this VMCB does not pass, for the log of a failed entry. Checks that depend
-/// on the processor (reserved bits, address widths) are its own secret; then the text says so. APM Vol. 2,
+/// The first of the processor's checks that a guest's state does not pass, null if none is known. APM Vol. 2,
 /// "Canonicalization and Consistency Checks".
-[[nodiscard]] constexpr auto why_entry_fails(vmcb const& block) -> char const* {
-    auto const& control = block.control;
-    auto const& save = block.save;
+[[nodiscard]] constexpr auto why_guest_state_fails(vmcb_state_save_area const& save) -> char const* {
     std::uint64_t const cr0{save.cr0}, cr4{save.cr4}, efer{save.efer};
     if ((efer & x86::efer::svme) == 0)
         return "EFER.SVME is zero";
@@ -35,6 +32,18 @@ namespace hv::backends::svm {
     constexpr unsigned l{1u << 9}, d{1u << 10};
     if (auto const cs = static_cast<vmcb_segment>(save.cs).attributes; long_mode_on and (cs & l) != 0 and (cs & d) != 0)
         return "EFER.LME, CR0.PG, CR4.PAE, CS.L, and CS.D are all non-zero";
+    return nullptr;
+}
+
+/// The check that most likely failed, for the log of a failed entry. `suspected` is what the guest's state was known to
+/// fail when it was loaded: Bochs leaves the host's state there in place of it. Checks that depend on the processor
+/// (reserved bits, address widths) are its own secret; then the text says so.
+[[nodiscard]] constexpr auto why_entry_fails(vmcb const& block, char const* suspected) -> char const* {
+    auto const& control = block.control;
+    if (suspected != nullptr)
+        return suspected;
+    if (auto const* const why = why_guest_state_fails(block.save); why != nullptr)
+        return why;
     if ((control.intercept_misc2 & misc2::vmrun) == 0)
         return "the VMRUN intercept bit is clear";
     if (control.guest_asid == 0)

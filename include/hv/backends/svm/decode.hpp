@@ -195,7 +195,7 @@ template <typename Host, typename Vcpu, typename Handler>
     if (code <= static_cast<std::uint64_t>(exit_code::exception31))
         return handler.on(decode_exception(cpu.block(), low & 0x1f));
     if (is_invalid(code))
-        return handler.on(exits::entry_failed{.reason = why_entry_fails(cpu.block())});
+        return handler.on(exits::entry_failed{.reason = why_entry_fails(cpu.block(), cpu.suspected())});
     return handler.on(exits::unknown{.code = code, .information = {control.exitinfo1, control.exitinfo2}});
 }
 

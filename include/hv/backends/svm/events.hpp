@@ -102,8 +102,10 @@ class events : public registers {
     void after_delivery() {
         interrupted_ = {};
         auto const delivered = std::exchange(injected_, event{});
-        if (is_invalid(vmcb_->control.exitcode))
-            return; // EVENTINJ may be what the processor refused
+        if (is_invalid(vmcb_->control.exitcode)) { // EVENTINJ may be what the processor refused; QEMU has cleared it
+            vmcb_->control.eventinj = delivered.raw;
+            return;
+        }
         vmcb_->control.eventinj = 0;
         auto const e = event{vmcb_->control.exitintinfo};
         if (not e.valid())

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/backends/svm/consistency.hpp>
 #include <hv/backends/svm/dump.hpp>
 #include <hv/backends/svm/events.hpp>
 #include <hv/backends/svm/exit_code.hpp>
@@ -89,6 +90,7 @@ class vcpu : public events {
         decode_assist_ = on.features_.decode_assist;
         clean_after_exit_ = on.features_.clean_bits ? all_clean : 0;
         WorldSwitch::save_host(on.host_state_);
+        suspected_ = why_guest_state_fails(vmcb_->save);
         attached_ = true;
     }
 
@@ -154,6 +156,8 @@ class vcpu : public events {
     /// The guest left the last world switch with a state in XCR0 that its machine does not allow or the host not keep.
     [[nodiscard]] auto holds_hidden_states() const -> bool { return hidden_states_; }
 
+    /// What the guest's state failed of when it was loaded; null if nothing.
+    [[nodiscard]] auto suspected() const -> char const* { return suspected_; }
     [[nodiscard]] auto block() const -> vmcb const& { return *vmcb_; }
     [[nodiscard]] auto has_decode_assist() const -> bool { return decode_assist_; }
 
@@ -317,6 +321,7 @@ class vcpu : public events {
     processor const* last_processor_{};
     std::uint64_t last_epoch_{};
     std::uint64_t generation_{};
+    char const* suspected_{};
     std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
     std::uint32_t clean_after_exit_{};
     bool hidden_states_{};

@@ -6,6 +6,7 @@
 #include <hv/backends/vmx/vmcs.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/registers.hpp>
+#include <hv/x86/segment_checks.hpp>
 
 #include <cstdint>
 
@@ -13,34 +14,30 @@ namespace hv::backends::vmx {
 
 namespace detail {
 
-[[nodiscard]] constexpr auto is_canonical(std::uint64_t address) -> bool {
-    return static_cast<std::uint64_t>(static_cast<std::int64_t>(address << 16) >> 16) == address;
-}
-
-/// SDM Vol. 3C, "Checks on Guest Segment Registers", for one usable segment.
-[[nodiscard]] constexpr auto why_segment_fails(x86::segment_name name, x86::segment const& s) -> char const* {
+/// Segment registers that each are right, and not together. SDM Vol. 3C, "Checks on Guest Segment Registers".
+template <typename Registers>
+[[nodiscard]] auto why_segments_disagree(Registers const& cpu, bool long_mode, bool virtual_8086) -> char const* {
     namespace bits = x86::segment_access;
-    if ((s.access & 0xf00) != 0 or (s.access & ~0x1'ffffu) != 0)
-        return "reserved access rights of a segment register are set";
-    if ((s.access & bits::present) == 0)
-        return "a usable segment register is not present";
-    bool const pages{(s.access & bits::granularity) != 0};
-    if ((pages and (s.limit & 0xfff) != 0xfff) or (not pages and (s.limit & 0xfff0'0000) != 0))
-        return "limit and granularity of a segment register do not agree";
-    auto const type = s.access & bits::type;
-    bool const system{(s.access & bits::not_system) == 0};
-    if (name == x86::segment_name::tr)
-        return not system or (type != 3 and type != 11) ? "TR is no busy TSS" : nullptr;
-    if (name == x86::segment_name::ldtr)
-        return not system or type != 2 ? "LDTR is no LDT" : nullptr;
-    if (system)
-        return "a segment register holds a system descriptor";
-    if (name == x86::segment_name::ss and type != 3 and type != 7)
-        return "SS is no writable data segment";
-    if (name == x86::segment_name::cs)
-        return (type & 9) != 9 and type != 3 ? "CS is no accessed code segment" : nullptr;
-    if ((type & 1) == 0 or ((type & 8) != 0 and (type & 2) == 0))
-        return "a data-segment register is not accessed or not readable";
+    using enum x86::segment_name;
+    if (virtual_8086) {
+        for (auto const name : {es, cs, ss, ds, fs, gs})
+            if (auto const s = cpu.segment(name);
+                s.base != std::uint64_t{s.selector} << 4 or s.limit != 0xffff or s.access != 0xf3)
+                return "a segment of virtual-8086 mode is not what its selector says";
+        return nullptr;
+    }
+    auto const dpl = [&cpu](x86::segment_name name) { return cpu.segment(name).access & bits::dpl; };
+    auto const code = cpu.segment(cs).access;
+    constexpr auto conforming = bits::expand_down;
+    if ((code & bits::code) == 0 ? dpl(cs) != 0 or dpl(ss) != 0
+                                 : ((code & conforming) != 0 ? dpl(cs) > dpl(ss) : dpl(cs) != dpl(ss)))
+        return "the privilege levels of CS and SS do not agree";
+    if ((cpu.cr0() & x86::cr0::pe) == 0 and dpl(ss) != 0)
+        return "SS is not of privilege level 0 in real mode";
+    if (long_mode and (cpu.segment(tr).access & bits::type) != 11)
+        return "TR is no 64-bit TSS in IA-32e mode";
+    if (long_mode and (code & bits::long_mode) != 0 and (code & bits::default_big) != 0)
+        return "CS.L and CS.D are both set in IA-32e mode";
     return nullptr;
 }
 
@@ -74,34 +71,25 @@ template <typename Registers>
         ((cr0 & x86::cr0::pg) != 0 and ((efer & x86::efer::lme) != 0) != long_mode))
         return "EFER.LMA or EFER.LME differs from the IA-32e mode guest control";
 
+    bool const virtual_8086{(rflags & x86::rflags::vm) != 0};
+    if (virtual_8086 and (long_mode or (cr0 & x86::cr0::pe) == 0))
+        return "RFLAGS.VM is set outside protected mode";
+
     using enum x86::segment_name;
-    auto const cs_rights = cpu.segment(cs).access;
-    for (auto const name : {es, cs, ss, ds, fs, gs, ldtr, tr}) {
-        auto const s = cpu.segment(name);
-        bool const usable{(s.access & x86::segment_access::unusable) == 0};
-        if (not usable and (name == cs or name == tr))
-            return "CS or TR is unusable";
-        bool const wide_base{name == fs or name == gs or name == tr or name == ldtr};
-        if (wide_base ? not detail::is_canonical(s.base) : usable and s.base >> 32 != 0)
-            return "the base of a segment register is no address";
-        if (usable)
-            if (auto const* const why = detail::why_segment_fails(name, s); why != nullptr)
-                return why;
-    }
-    constexpr auto l = x86::segment_access::long_mode, d = x86::segment_access::default_big;
-    if (long_mode and (cs_rights & l) != 0 and (cs_rights & d) != 0)
-        return "CS.L and CS.D are both set in IA-32e mode";
-    if (not detail::is_canonical(cpu.gdtr().base) or not detail::is_canonical(cpu.idtr().base))
+    for (auto const name : {es, cs, ss, ds, fs, gs, ldtr, tr})
+        if (auto const* const why = x86::why_segment_is_refused(name, cpu.segment(name)); why != nullptr)
+            return why;
+    if (auto const* const why = detail::why_segments_disagree(cpu, long_mode, virtual_8086); why != nullptr)
+        return why;
+    if (not x86::is_canonical(cpu.gdtr().base) or not x86::is_canonical(cpu.idtr().base))
         return "the base of GDTR or IDTR is not canonical";
 
     auto const rip = cpu.rip();
-    if (long_mode and (cs_rights & l) != 0 ? not detail::is_canonical(rip) : rip >> 32 != 0)
+    if (long_mode and (cpu.segment(cs).access & x86::segment_access::long_mode) != 0 ? not x86::is_canonical(rip)
+                                                                                     : rip >> 32 != 0)
         return "RIP is no address of this mode";
     if ((rflags & ~0x3f'7fd5ull) != x86::rflags::fixed_one)
         return "reserved bits of RFLAGS";
-    if ((rflags & x86::rflags::vm) != 0 and (long_mode or (cr0 & x86::cr0::pe) == 0))
-        return "RFLAGS.VM is set outside protected mode";
-
     auto const event = v.template read<vm_entry_interruption_information>();
     auto const shadow = v.template read<guest_interruptibility_state>();
     bool const injects{(event >> 31) != 0};
