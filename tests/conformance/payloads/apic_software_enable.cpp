@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: an APIC that is software-disabled masks its local vector table and takes no fixed interrupt.
+// also on: pc_vmx_apicv
 // reference: no, QEMU does not mask the table.
 #include "devices.hpp"
 

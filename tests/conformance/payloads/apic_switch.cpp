@@ -2,6 +2,7 @@
 // expect: 0
 // smoke: yes
 // judges: the local APIC can be switched off and on through IA32_APIC_BASE, and works again.
+// also on: pc_vmx_apicv
 // reference: no, QEMU never switches an APIC on again.
 #include "devices.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // judges: an event arrives once, with all that belongs to it, also if its delivery is the first to touch the stack.
 // reference: no, QEMU reads unknown MSRs as 0.
 #include "devices.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: a fault while INT n, an interrupt or an NMI is delivered is an exception by itself, never a double fault.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 #include "gates.hpp"
 

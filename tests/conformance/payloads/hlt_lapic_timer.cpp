@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // smoke: yes
 // judges: HLT sleeps until the local APIC's timer fires, once or periodically, and the counter tells the same time.
 #include "devices.hpp"

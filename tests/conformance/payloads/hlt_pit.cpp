@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // smoke: yes
 // judges: HLT sleeps until the 8254's interrupt comes through the 8259, as often and as late as the rate says.
 #include "devices.hpp"

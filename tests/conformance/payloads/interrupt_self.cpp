@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: a processor that sends itself interrupts by any destination gets each once, by priority, with EOI in order.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // smoke: yes
 // judges: STI holds interrupts back for one instruction, also if that instruction exits to a hypervisor.
 #include "devices.hpp"

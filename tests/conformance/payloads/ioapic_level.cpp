@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: a level-triggered line interrupts again after each EOI for as long as its device asserts it, and not after.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

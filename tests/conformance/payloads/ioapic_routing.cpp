@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: the I/O APIC sends the 8254's interrupt, line 0 at pin 2, where its entry says, if it is not masked.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

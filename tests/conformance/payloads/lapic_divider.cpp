@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: the local APIC's timer counts at one rate divided by 1, 2, 4 and so on to 128, as its divider says.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

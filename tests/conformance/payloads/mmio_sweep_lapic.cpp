@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: the local APIC takes reads and writes of 1, 2, 4 and 8 bytes at every address of its range without harm.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // smoke: yes
 // judges: an NMI comes with interrupts off, and a second one waits for IRET, however often it was sent.
 #include "devices.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // judges: an NMI that waits for the end of another comes behind its IRET: their frames never lie on each other.
 #include "devices.hpp"
 

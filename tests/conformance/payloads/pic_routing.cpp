@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: the 8259 pair serves lines behind masks, until EOI, through the cascade, polled and automatically.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // smoke: yes
 // judges: CR8 and the task-priority register are one, and hold back interrupts of their class and below.
 #include "devices.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: CR8 that falls class by class lets in one waiting interrupt a step, the one of its class, at once.
+// also on: pc_vmx_apicv
 #include "devices.hpp"
 
 using namespace payload;

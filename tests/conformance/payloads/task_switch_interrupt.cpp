@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: INT and the timer's interrupts come to tasks by task gates, and go back where they came from.
+// also on: pc_vmx_apicv
 #include "tasks.hpp"
 
 using namespace payload;

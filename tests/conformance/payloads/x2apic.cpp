@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // judges: where CPUID offers x2APIC it works and its transitions are checked; where it does not, its MSRs raise #GP.
 // reference: no, QEMU reads the MSRs of an x2APIC that it does not have.
 #include "devices.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: of MSRs 800h-BFFh x2APIC mode has those of the manual's table, each its own way; xAPIC mode has none.
+// also on: pc_vmx_apicv
 // SDM Vol. 3A, Table "Local APIC Register Address Map Supported by x2APIC".
 // reference: no, QEMU reads the MSRs of an x2APIC that it does not have.
 #include "devices.hpp"
