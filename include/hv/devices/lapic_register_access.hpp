@@ -194,6 +194,7 @@ constexpr void lapic::write_register(auto& context, reg number, std::uint32_t va
     case reg::lvt_cmci:
         return r.set_entry(local_source::cmci, value);
     case reg::lvt_timer:
+        expire(context); // a timer that is due fires by the entry it was due under
         r.set_entry(local_source::timer, value);
         return r.timer.set_mode(
             static_cast<lapic_timer::mode>((value & x86::apic::lvt::timer_mode) >> x86::apic::lvt::timer_mode_shift));

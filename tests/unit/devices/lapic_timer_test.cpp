@@ -295,6 +295,27 @@ TEST_CASE("TSC deadline: the past fires at once, 0 disarms, a new value replaces
     CHECK(b.read_msr(0x6e0) == ~0ull);
 }
 
+TEST_CASE("a timer that is due fires by the entry it was due under, however late it is served") {
+    for (auto const mode : {0u, tsc_deadline}) {
+        auto b = timer(mode | x86::apic::lvt::masked);
+        auto const arm = [&] {
+            if (mode == 0)
+                b.set(reg::initial_count, 100);
+            else
+                CHECK(b.write_msr(0x6e0, 2 * static_cast<std::uint64_t>(b.context.time.since_creation + 1000)));
+        };
+        arm();
+        b.context.time = b.apic.deadline();
+        b.set(reg::lvt_timer, mode | vector); // it was masked when it was due
+        CHECK_FALSE(served(b));
+        CHECK(b.apic.deadline() == never);
+        arm();
+        b.context.time = b.apic.deadline();
+        b.set(reg::lvt_timer, mode | x86::apic::lvt::masked | vector);
+        CHECK(served(b));
+    }
+}
+
 TEST_CASE("TSC deadline: setting the guest's TSC moves the deadline") {
     auto b = timer(tsc_deadline);
     CHECK(b.write_msr(0x6e0, 2'000'000));
