@@ -62,6 +62,8 @@ class exit_services {
         }
         if (not claimed) [[unlikely]]
             ++cpu_.stats().unclaimed_ports;
+        if (machine.keeps_input()) [[unlikely]] // a guest that polls may have made room, and nothing else tells
+            machine.take_input();
         return verdict::advance;
     }
 

@@ -157,11 +157,20 @@ class vm {
         return deadline_;
     }
 
-    /// Lets due timers fire and hands console input to the first device that takes it.
+    /// Lets due timers fire and takes console input.
     void service() {
         machine_context context{*this};
         if (deadline() <= context.now())
             devices_.expire(context);
+        take_input();
+    }
+
+    /// Whether a byte of console input waits until the guest has room.
+    [[nodiscard]] auto keeps_input() const -> bool { return input_ >= 0; }
+
+    /// Hands console input to the first device that takes it.
+    void take_input() {
+        machine_context context{*this};
         while (true) {
             if (input_ < 0)
                 input_ = host_->get();

@@ -265,6 +265,17 @@ TEST_CASE("each processor has its own APIC id in CPUID, registers and counters")
     }
 }
 
+TEST_CASE("a guest that polls gets console input as fast as it reads") {
+    with_8259 m;
+    m.host.feed("abc");
+    CHECK(m.looks().empty());
+    for (char const c : {'a', 'b', 'c'}) {
+        CHECK((m.in(0x3fd) & 1) == 1);
+        CHECK((m.in(0x3f8) & 0xff) == static_cast<std::uint64_t>(c));
+    }
+    CHECK((m.in(0x3fd) & 1) == 0);
+}
+
 TEST_CASE("console input raises the UART's interrupt and is kept until the guest has room") {
     with_8259 m;
     m.apic().set_virtual_wire();
