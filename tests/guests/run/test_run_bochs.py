@@ -175,11 +175,30 @@ class Tests(Case):
             self.assertIn("\nhv: stopped: exit code, code 0x0\n", out)
         self.expect_nothing_left()
 
+    def test_bochs_interactive(self):
+        for vendor, how in VENDORS.items():
+            with self.subTest(vendor):
+                terminal = Terminal("--kernel", OWN / "listen.elf", "--interactive", *how, env=self.own)
+                terminal.wait_for(r"ready \[")
+                terminal.type("\x03 \x01\x01 ")
+                terminal.type("a" * 300 + "\r")
+                terminal.wait_for(r"\x03 \x01 a{300}\] 304 characters")
+                terminal.wait_for("hv: stopped: exit code")
+                self.assertEqual(terminal.end(), 0)
+                self.expect_nothing_left()
+
     def test_bochs_interactive_can_be_left(self):
         terminal = Terminal("--kernel", PAYLOADS / "endless_exits.elf", "--interactive", *VENDORS["vmx"], env=self.own)
         terminal.wait_for("endless_exits")
         terminal.type("\x01x")
         self.assertEqual(terminal.end(), 130)
+        self.expect_nothing_left()
+
+    def test_bochs_reads_a_pipe(self):
+        ended = subprocess.run([HV, "run", "--kernel", OWN / "listen.elf", "--interactive", *VENDORS["vmx"],
+                                "--timeout", "60"], env=self.own, input="\x01x by pipe\r", capture_output=True, text=True)
+        self.assertEqual(ended.returncode, 0, ended)
+        self.assertRegex(ended.stdout, r"ready \[\x01x by pipe\] 10 characters")
         self.expect_nothing_left()
 
     def test_bochs_starts_fast(self):

@@ -31,6 +31,13 @@ class Tests(Case):
         terminal.wait_for("hv: stopped: power off")
         self.assertEqual(terminal.end(), 0)
 
+    def test_interactive_polling_guest(self):
+        terminal = Terminal("--kernel", OWN / "listen.elf", "--interactive", "--timeout", "60")
+        terminal.wait_for(r"ready \[")
+        terminal.type("\x03 \x01\x01 " + "a" * 300 + "\r")
+        terminal.wait_for(r"\x03 \x01 a{300}\] 304 characters")
+        self.assertEqual(terminal.end(), 0)
+
     def test_interactive_can_be_left(self):
         terminal = Terminal("--kernel", PAYLOADS / "endless_exits.elf", "--interactive", "--timeout", "60")
         terminal.wait_for("endless_exits")
