@@ -152,7 +152,8 @@ struct default_cpuid_profile {
 };
 
 /// `Profile` for a guest with XSAVE: leaf Dh for the states in `Allowed`, which are x87, SSE and AVX, and what depends
-/// on them. SDM Vol. 2A, "CPUID—CPU Identification", leaf 0DH; the sizes in its subleaf 0 move: see hv::read_cpuid.
+/// on them. SDM Vol. 2A, "CPUID—CPU Identification", leaf 0DH; the sizes in its subleaves 0 and 1 move: see
+/// hv::read_cpuid.
 template <typename Profile, std::uint64_t Allowed>
 struct xsave_cpuid_profile {
     static constexpr auto rules = [] {
@@ -164,7 +165,10 @@ struct xsave_cpuid_profile {
         constexpr std::uint32_t structured{avx ? leaf7_ebx::avx2 | leaf7_ebx::bmi1 | leaf7_ebx::bmi2 : 0};
         constexpr std::array states{
             cpuid_rule{.function = 0xd, .index = 0, .match_index = true, .allow = {.eax = Allowed & all}},
-            cpuid_rule{.function = 0xd, .index = 1, .match_index = true, .allow = {.eax = xsaveopt}},
+            cpuid_rule{.function = 0xd,
+                       .index = 1,
+                       .match_index = true,
+                       .allow = {.eax = xsaveopt | xsavec | xgetbv_in_use | xsaves}},
             cpuid_rule{.function = 0xd,
                        .index = 2,
                        .match_index = true,

@@ -91,6 +91,12 @@ namespace hv {
     return structured != nullptr and (structured->values.ebx & x86::cpuid_bits::leaf7_ebx::invpcid) != 0;
 }
 
+/// Whether a guest with these leaves has XSAVES, XRSTORS and IA32_XSS, in which no state can be turned on.
+[[nodiscard]] constexpr auto has_xsaves(cpuid_table const& leaves) -> bool {
+    auto const* const leaf = leaves.find(0xd, 1);
+    return leaf != nullptr and (leaf->values.eax & x86::cpuid_bits::xsaves) != 0;
+}
+
 /// The states that a guest with these leaves may turn on in XCR0; 0 without XSAVE.
 [[nodiscard]] constexpr auto supported_xcr0(cpuid_table const& leaves) -> std::uint64_t {
     auto const* const leaf = leaves.find(0xd, 0);
@@ -106,6 +112,20 @@ namespace hv {
             if (auto const* const leaf = leaves.find(0xd, i))
                 if (auto const end = leaf->values.ebx + leaf->values.eax; end > size)
                     size = end;
+    return size;
+}
+
+/// How many bytes XSAVEC and XSAVES write for these states. SDM Vol. 1, "Compacted Format of XSAVE Area".
+[[nodiscard]] constexpr auto compacted_area_size(cpuid_table const& leaves, std::uint64_t states) -> std::uint32_t {
+    constexpr std::uint32_t aligned{1u << 1}; // ECX of the state's subleaf
+    std::uint32_t size{512 + 64};
+    for (std::uint32_t i{2}; i != 64; ++i)
+        if ((states >> i & 1) != 0)
+            if (auto const* const leaf = leaves.find(0xd, i)) {
+                if ((leaf->values.ecx & aligned) != 0)
+                    size = (size + 63) & ~63u;
+                size += leaf->values.eax;
+            }
     return size;
 }
 
@@ -135,6 +155,9 @@ template <typename Vcpu>
     } else if (function == 0xd and index == 0) {
         values.ebx = xsave_area_size(cpu.cpuid(), cpu.hardware().xcr0());
         values.ecx = xsave_area_size(cpu.cpuid(), supported_xcr0(cpu.cpuid()));
+    } else if (function == 0xd and index == 1) {
+        bool const compacts{(values.eax & (x86::cpuid_bits::xsavec | x86::cpuid_bits::xsaves)) != 0};
+        values.ebx = compacts ? compacted_area_size(cpu.cpuid(), cpu.hardware().xcr0()) : 0;
     } else if (function == 0x15) {
         values = {}; // no crystal clock drives both the guest's TSC and its APIC timer
     } else if (function == 0x16) {
@@ -276,6 +299,9 @@ template <typename Vcpu>
     case x86::msr::ia32_tsc_aux:
         value = cpu.tsc_aux();
         return has_tsc_aux(cpu.cpuid());
+    case x86::msr::ia32_xss:
+        value = 0;
+        return has_xsaves(cpu.cpuid());
     default:
         break;
     }
@@ -308,6 +334,8 @@ template <typename Vcpu>
             return false;
         cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
         return true;
+    case x86::msr::ia32_xss:
+        return value == 0 and has_xsaves(cpu.cpuid());
     case x86::msr::ia32_pat:
         return x86::is_valid_pat(value) and cpu.hardware().set_msr(index, value) == status::ok;
     default:

@@ -327,11 +327,14 @@ class vm {
         if constexpr (not Machine::hide_xsave)
             if ((host_->cpuid(1, 0).ecx & x86::cpuid_bits::leaf1_ecx::osxsave) != 0) // else the host keeps no states
                 cpuid_ = make_cpuid_table<xsave_cpuid_profile<typename Machine::cpuid, Machine::xcr0_allowed>>(*host_);
+        if (auto* const leaf = cpuid_.find(0xd, 1); leaf != nullptr and not processor_->examine(*host_).xsaves)
+            leaf->values.eax &= ~x86::cpuid_bits::xsaves;
         auto controls = controls_of<Machine>();
         controls.nested_root = memory_.root(*host_);
         controls.tsc_ratio = tsc_ratio_;
         controls.shows_rdtscp = has_tsc_aux(cpuid_);
         controls.shows_invpcid = has_invpcid(cpuid_);
+        controls.shows_xsaves = has_xsaves(cpuid_);
         if (auto const made = hardware_.create(*host_, controls); made != status::ok)
             return made;
         machine_context context{*this};

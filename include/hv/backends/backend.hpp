@@ -32,6 +32,7 @@ struct vm_controls {
     pause_loop pauses{};           ///< of pause_policy::loop_exits
     bool shows_rdtscp{true};       ///< the guest's CPUID has RDTSCP or RDPID; else they are undefined
     bool shows_invpcid{true};      ///< and INVPCID
+    bool shows_xsaves{};           ///< XSAVES and XRSTORS, without any supervisor state
     bool hide_xsave{};             ///< CR4.OSXSAVE is refused and XCR0 stays the host's
     std::uint64_t xcr0_allowed{7}; ///< else: a guest that comes out of a world switch with another state is stopped
     bool run_apic{};               ///< the processor runs local APICs: see hv::runs_apics
@@ -47,6 +48,7 @@ struct processor_report {
     bool flush_by_asid{};
     bool clean_bits{};
     bool tsc_scaling{};
+    bool xsaves{};                  ///< guests that have XSAVE can have XSAVES
     bool pause_loops{};             ///< a loop of PAUSE can exit
     bool bounded_stay{};            ///< the processor ends a guest's stay at a given time itself
     bool xsetbv_intercepted{};      ///< tried and seen: some emulators ignore the intercept. False if nobody tried

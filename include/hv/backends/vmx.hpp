@@ -16,8 +16,8 @@ namespace hv {
 ///
 /// What a guest may change and VM entries and exits do not exchange: DR0-3, DR6, TSC_AUX, the SYSCALL MSRs and
 /// KERNEL_GS_BASE move at attach and detach; CR2 at each entry, and XCR0 unless XSAVE is hidden. PKRU and CET stay out
-/// of reach because CR4.PKE and CR4.CET do, XSS because XSAVES and XRSTORS are undefined. SPEC_CTRL, DEBUGCTL and every
-/// other MSR stay the host's: writes exit, and no machine can ask for them as direct MSRs.
+/// of reach because CR4.PKE and CR4.CET do, XSS because XSAVES and XRSTORS are undefined or work with 0. SPEC_CTRL,
+/// DEBUGCTL and every other MSR stay the host's: writes exit, and no machine can ask for them as direct MSRs.
 template <typename WorldSwitch>
 struct basic_vmx {
     static constexpr char const* name{"vmx"};

@@ -109,6 +109,8 @@ inline constexpr std::uint32_t now_3d{1u << 31};
 } // namespace extended1_edx
 
 inline constexpr std::uint32_t xsaveopt{1u << 0};      ///< leaf Dh subleaf 1 EAX
+inline constexpr std::uint32_t xsavec{1u << 1};        ///< leaf Dh subleaf 1 EAX
+inline constexpr std::uint32_t xgetbv_in_use{1u << 2}; ///< leaf Dh subleaf 1 EAX
 inline constexpr std::uint32_t xsaves{1u << 3};        ///< leaf Dh subleaf 1 EAX
 inline constexpr std::uint32_t invariant_tsc{1u << 8}; ///< leaf 8000_0007h EDX
 

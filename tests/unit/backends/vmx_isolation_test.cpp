@@ -171,3 +171,20 @@ TEST_CASE("a machine that hides XSAVE never touches XCR0") {
     seat.cpu.set_xcr0(3);
     look(seat, [&](vmx_model::guest&) { CHECK(seat.model.processors[0].xcr0 == 7); });
 }
+
+TEST_CASE("XSAVES and XRSTORS are there where the guest's CPUID shows them, and find no supervisor state") {
+    for (bool const shown : {false, true}) {
+        vmx_seat seat{vm_controls{.shows_xsaves = shown}};
+        seat.host.set_msr(x86::msr::ia32_xss, 0x800);
+        seat.cpu.detach(seat.host, seat.processors[0]);
+        seat.cpu.attach(seat.host, seat.processors[0]);
+        for (int i{0}; i != 3; ++i) {
+            look(seat, [&](vmx_model::guest& g) {
+                CHECK((g.state.at(0x401e) >> 20 & 1) == (shown ? 1 : 0));
+                CHECK(g.state.at(0x202c) == (shown ? ~0ull : vmx_model::garbage));
+                CHECK(seat.host.read_msr(x86::msr::ia32_xss).value == (shown ? 0 : 0x800));
+            });
+            CHECK(seat.host.read_msr(x86::msr::ia32_xss).value == 0x800);
+        }
+    }
+}

@@ -207,6 +207,8 @@ class vmx_model {
         case 0x2020:
         case 0x2022:
             return may_be_set(0x48b, 9);
+        case 0x202c:
+            return may_be_set(0x48b, 20);
         case 0x2032:
             return may_be_set(0x48b, 25);
         case 0x4020:

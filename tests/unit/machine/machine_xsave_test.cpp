@@ -54,7 +54,7 @@ TEST_CASE("a machine with XSAVE shows the states it allows, and what needs them"
     CHECK((m.cpuid(7).ebx & structured) == structured);
     CHECK((m.cpuid(7).ebx & 0xdc230000) == 0); // AVX-512
     CHECK(m.cpuid(0xd) == x86::cpuid_result{.eax = 7, .ebx = 576, .ecx = 832});
-    CHECK(m.cpuid(0xd, 1) == x86::cpuid_result{.eax = 1});
+    CHECK(m.cpuid(0xd, 1) == x86::cpuid_result{.eax = 0xf, .ebx = 576});
     CHECK(m.cpuid(0xd, 2) == x86::cpuid_result{.eax = 256, .ebx = 576});
     for (std::uint32_t i{3}; i != 70; ++i)
         CHECK(m.cpuid(0xd, i) == x86::cpuid_result{});
@@ -149,4 +149,50 @@ TEST_CASE("leaf Dh comes behind what a profile has below it and before what it h
     constexpr auto const& rules = xsave_cpuid_profile<default_cpuid_profile, 7>::rules;
     for (std::size_t i{1}; i != rules.size(); ++i)
         CHECK((rules[i - 1].function < rules[i].function or rules[i - 1].index < rules[i].index));
+}
+
+TEST_CASE("XSAVEC and XSAVES come with the size of the compacted area, and an IA32_XSS that stays 0") {
+    seat<with_avx> m;
+    REQUIRE(m.set_osxsave());
+    CHECK(m.machine->hardware().controls.shows_xsaves);
+    for (auto const& [xcr0, size] : {std::pair{1u, 576u}, {3u, 576u}, {7u, 832u}}) {
+        REQUIRE(m.xsetbv(0, xcr0));
+        CHECK(m.cpuid(0xd, 1).ebx == size);
+    }
+    REQUIRE(m.rdmsr(x86::msr::ia32_xss));
+    CHECK(m.msr == 0);
+    CHECK(m.wrmsr(x86::msr::ia32_xss, 0));
+    for (auto const value : {1ull, 0x100ull, 0x800ull, 1ull << 63})
+        CHECK_FALSE(m.wrmsr(x86::msr::ia32_xss, value));
+    seat<fake_pc> hidden;
+    CHECK_FALSE(hidden.machine->hardware().controls.shows_xsaves);
+    CHECK_FALSE(hidden.rdmsr(x86::msr::ia32_xss));
+    CHECK_FALSE(hidden.wrmsr(x86::msr::ia32_xss, 0));
+}
+
+TEST_CASE("a state that is aligned in the compacted area counts its padding") {
+    cpuid_table leaves;
+    std::array const entries{
+        cpuid_entry{.function = 0xd, .index = 2, .match_index = true, .values = {.eax = 40, .ebx = 576}},
+        cpuid_entry{.function = 0xd, .index = 3, .match_index = true, .values = {.eax = 64, .ebx = 640, .ecx = 2}},
+        cpuid_entry{.function = 0xd, .index = 4, .match_index = true, .values = {.eax = 8, .ebx = 704, .ecx = 0}}};
+    REQUIRE(leaves.assign(entries) == status::ok);
+    CHECK(compacted_area_size(leaves, 3) == 576);
+    CHECK(compacted_area_size(leaves, 7) == 616);
+    CHECK(compacted_area_size(leaves, 0xf) == 704);
+    CHECK(compacted_area_size(leaves, 0x1f) == 712);
+    CHECK(compacted_area_size(leaves, 0x1b) == 576 + 64 + 8);
+}
+
+TEST_CASE("where the processor cannot give guests XSAVES, they have the rest of the family") {
+    hosted::serial_host host{{.memory = std::size_t{64} << 20}};
+    offer_everything(host);
+    host.set_cpuid(0xd, 1, {.eax = 0xf});
+    backends::fake::processor processor;
+    processor.report.xsaves = false;
+    auto const machine = std::make_unique<vm<with_avx, hosted::serial_host>>();
+    REQUIRE(machine->create(host, processor) == status::ok);
+    CHECK(machine->cpuid().find(0xd, 1)->values.eax == 7);
+    CHECK_FALSE(machine->hardware().controls.shows_xsaves);
+    machine->destroy();
 }

@@ -18,6 +18,7 @@ class processor {
                             .flush_by_asid = true,
                             .clean_bits = true,
                             .tsc_scaling = true,
+                            .xsaves = true,
                             .xsetbv_intercepted = true,
                             .address_spaces = 16}; ///< what `examine` answers; a test may take things away
     translation_cache translations{};

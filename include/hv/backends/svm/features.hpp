@@ -37,6 +37,7 @@ struct features {
                            .flush_by_asid = flush_by_asid,
                            .clean_bits = clean_bits,
                            .tsc_scaling = tsc_ratio,
+                           .xsaves = xsaves,
                            .pause_loops = pause_filter,
                            .address_spaces = address_spaces};
         if (not svm)

@@ -49,6 +49,7 @@ inline constexpr std::uint32_t apic_register_virtualization{1u << 8};
 inline constexpr std::uint32_t virtual_interrupt_delivery{1u << 9};
 inline constexpr std::uint32_t pause_loop_exiting{1u << 10};
 inline constexpr std::uint32_t enable_invpcid{1u << 12};
+inline constexpr std::uint32_t enable_xsaves{1u << 20};
 inline constexpr std::uint32_t use_tsc_scaling{1u << 25};
 } // namespace secondary
 
@@ -110,6 +111,8 @@ inline constexpr controls isolation{
         set.secondary |= secondary::enable_rdtscp;
     if (machine.shows_invpcid)
         set.secondary |= secondary::enable_invpcid;
+    if (machine.shows_xsaves)
+        set.secondary |= secondary::enable_xsaves;
     if (machine.trap_tsc)
         set.primary |= primary::rdtsc_exiting; // of RDTSCP too
     if (machine.tsc_ratio != 0)

@@ -6,6 +6,7 @@
 #include <hv/backends/vmx/invalidation.hpp>
 #include <hv/status.hpp>
 #include <hv/x86/control_registers.hpp>
+#include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>
@@ -40,6 +41,7 @@ struct features {
     bool string_io_information{};          ///< INS and OUTS say their segment and address size
     bool zero_length_events{};             ///< a software interrupt can be injected without an instruction behind it
     bool xsave{};                          ///< the host has CR4.OSXSAVE on
+    bool xsaves{};                         ///< and there is IA32_XSS
     bool tsc_aux{};                        ///< RDTSCP or RDPID
     std::uint8_t physical_address_bits{36};
 
@@ -66,6 +68,7 @@ struct features {
                            .flush_by_asid = true,
                            .clean_bits = false,
                            .tsc_scaling = has_tsc_scaling(),
+                           .xsaves = xsaves and (secondary.may_be_set & vmx::secondary::enable_xsaves) != 0,
                            .pause_loops = (secondary.may_be_set & vmx::secondary::pause_loop_exiting) != 0,
                            .bounded_stay = has_preemption_timer(),
                            .xsetbv_intercepted = true,
@@ -134,6 +137,8 @@ template <typename Host>
     if (not f.vmx)
         return f;
     f.xsave = (leaf1.ecx >> 27 & 1) != 0;
+    if (f.xsave and host.cpuid(0, 0).eax >= 0xd)
+        f.xsaves = (host.cpuid(0xd, 1).eax & x86::cpuid_bits::xsaves) != 0;
     if (host.cpuid(0x8000'0000, 0).eax >= 0x8000'0001)
         f.tsc_aux = (host.cpuid(0x8000'0001, 0).edx >> 27 & 1) != 0;
     if (host.cpuid(0x8000'0000, 0).eax >= 0x8000'0008)

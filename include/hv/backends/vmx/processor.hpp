@@ -82,7 +82,7 @@ class processor {
     /// What a vCPU displaces between attach and detach.
     struct displaced {
         std::array<std::uint64_t, 4> debug_addresses{};
-        std::uint64_t debug_status{}, debug_control{}, xcr0{};
+        std::uint64_t debug_status{}, debug_control{}, xcr0{}, xss{};
         std::array<std::uint64_t, switched_msrs.size()> msrs{};
         host_state state{};
     };

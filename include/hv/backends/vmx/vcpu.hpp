@@ -67,6 +67,8 @@ class vcpu : public apic<WorldSwitch> {
             fields.template begin<ple_gap>(machine.pauses_.gap);
             fields.template begin<ple_window>(machine.pauses_.window);
         }
+        if ((machine.controls_.secondary & secondary::enable_xsaves) != 0)
+            fields.template begin<xss_exiting_bitmap>(~0ull); // IA32_XSS is 0 in the guest: none of them exits
         if (machine.tsc_ratio_ != 0)
             fields.template begin<tsc_multiplier>(machine.tsc_ratio_);
         fields.template write<guest_ia32_pat>(0x0007'0406'0007'0406);
@@ -100,6 +102,10 @@ class vcpu : public apic<WorldSwitch> {
         this->stale_msrs_ = all_msrs;
         if (this->xsave_)
             out.xcr0 = WorldSwitch::read_xcr0();
+        out.xss = 0;
+        if ((this->vmcs_.template read<secondary_controls>() & secondary::enable_xsaves) != 0)
+            if (auto const xss = host.read_msr(x86::msr::ia32_xss))
+                out.xss = xss.value;
         out.state = WorldSwitch::read_host_state();
         // A VMCS that was cleared belongs to no processor; one that was never loaded is not to be relied on. Failures
         // show at the entry.
@@ -186,12 +192,16 @@ class vcpu : public apic<WorldSwitch> {
         bool const other_xcr0{this->xsave_ and this->xcr0_ != host_xcr0};
         if (other_xcr0)
             WorldSwitch::write_xcr0(this->xcr0_);
+        if (on.displaced_.xss != 0) [[unlikely]] // XSAVES would reach the host's supervisor state
+            static_cast<void>(host.write_msr(x86::msr::ia32_xss, 0));
         WorldSwitch::write_cr2(this->cr2_);
         outcome_ =
             stored ? WorldSwitch::enter(this->gprs_.data(), launched_, &host_rsp_) : entry_outcome::vmfail_invalid;
         this->cr2_ = WorldSwitch::read_cr2();
         if (other_xcr0)
             WorldSwitch::write_xcr0(host_xcr0);
+        if (on.displaced_.xss != 0) [[unlikely]]
+            static_cast<void>(host.write_msr(x86::msr::ia32_xss, on.displaced_.xss));
         this->vmcs_.forget();
         if (was_refused()) [[unlikely]] {
             instruction_length_ = 0;

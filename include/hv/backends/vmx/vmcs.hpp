@@ -43,6 +43,7 @@ inline constexpr field<std::uint64_t> address_of_msr_bitmaps{0x2004};
 inline constexpr field<std::uint64_t> tsc_offset{0x2010};
 inline constexpr field<std::uint64_t> virtual_apic_address{0x2012};
 inline constexpr field<std::uint64_t> ept_pointer{0x201a};
+inline constexpr field<std::uint64_t> xss_exiting_bitmap{0x202c};
 inline constexpr field<std::uint64_t> tsc_multiplier{0x2032};
 inline constexpr field<std::uint64_t> guest_physical_address{0x2400};
 inline constexpr field<std::uint64_t> vmcs_link_pointer{0x2800};
@@ -130,7 +131,7 @@ namespace detail {
 /// Ranges of consecutive encodings: first and last.
 struct field_range { std::uint16_t first, last; };
 inline constexpr field_range all_fields[]{
-    {0x0000, 0x0000}, {0x0800, 0x080e}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a}, {0x2032, 0x2032},
+    {0x0000, 0x0000}, {0x0800, 0x080e}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a}, {0x202c, 0x202c}, {0x2032, 0x2032},
     {0x2400, 0x2400}, {0x2800, 0x2806}, {0x280a, 0x2810}, {0x2c00, 0x2c02}, {0x4000, 0x4022}, {0x4400, 0x440e},
     {0x4800, 0x4826}, {0x482a, 0x482a}, {0x482e, 0x482e}, {0x4c00, 0x4c00}, {0x6000, 0x6006}, {0x6400, 0x6400}, {0x640a, 0x640a},
     {0x6800, 0x6826}, {0x6c00, 0x6c12}};
@@ -153,8 +154,9 @@ inline constexpr std::array<std::uint16_t, field_count> encodings = [] {
 
 /// Fields of which some processors have none. They belong to a control that brings them, and no exit changes them.
 [[nodiscard]] constexpr auto is_optional(std::uint16_t encoding) -> bool {
-    return encoding == tsc_multiplier.encoding or encoding == vmx_preemption_timer_value.encoding or
-           encoding == ple_gap.encoding or encoding == ple_window.encoding;
+    return encoding == xss_exiting_bitmap.encoding or encoding == tsc_multiplier.encoding or
+           encoding == vmx_preemption_timer_value.encoding or encoding == ple_gap.encoding or
+           encoding == ple_window.encoding;
 }
 
 } // namespace detail
