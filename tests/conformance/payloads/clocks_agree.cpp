@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // also on: pc_variant pc_xsave pc_scaled pc_vmx_apicv
-// not on qemu-svm.scaled: QEMU has no TSC ratio MSR.
-// not on bochs-svm.scaled: Bochs has no TSC ratio MSR.
 // judges: TSC, 8254, HPET, ACPI timer and local APIC timer run at rates that agree within half a percent.
 #include "devices.hpp"
 

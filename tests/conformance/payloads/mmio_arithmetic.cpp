@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: arithmetic and logic with a device register as operand read it, write it, and set the flags as in memory.
 #include "devices.hpp"
 

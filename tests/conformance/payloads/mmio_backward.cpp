@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: REP MOVS and STOS at device registers go down with DF set, fault at the right unit and go on from there.
 #include "devices.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // smoke: yes
 // judges: every form of MOV and MOVSXD that reaches a device register moves the right bits.
 #include "devices.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // smoke: yes
 // judges: an instruction that reaches a device works wherever its bytes lie, across pages and at each offset.
 #include "devices.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant
+// also on: pc_variant pc_vmx_apicv
 // judges: MOVS, STOS, PUSH and POP move between memory and device registers, with counts, both ways.
 #include "devices.hpp"
 

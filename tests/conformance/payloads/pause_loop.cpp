@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // also on: pc_variant pc_scaled
-// not on qemu-svm.scaled: QEMU has no TSC ratio MSR.
-// not on bochs-svm.scaled: Bochs has no TSC ratio MSR.
 // judges: a loop of PAUSE goes on, whether its end exits or not, and an interrupt ends it.
 #include "devices.hpp"
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // also on: pc_variant pc_scaled
-// not on qemu-svm.scaled: QEMU has no TSC ratio MSR.
-// not on bochs-svm.scaled: Bochs has no TSC ratio MSR.
 // reference: no
 // judges: CPUID tells the frequency that RDTSC and RDTSCP count at, and IA32_TSC and the TSC deadline go by it.
 #include "devices.hpp"
