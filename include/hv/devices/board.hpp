@@ -147,17 +147,17 @@ class board<meta::types<Devices...>> {
     /// Calls `write(device)` and notices whether it moved the device's deadline.
     template <std::size_t Owner, typename Write>
     [[gnu::always_inline]] constexpr auto writing(Write write) {
-        auto& device = meta::get<Owner>(devices_);
-        if constexpr (timed_device<std::remove_reference_t<decltype(device)>>) {
+        auto& owner = meta::get<Owner>(devices_);
+        if constexpr (timed_device<std::remove_reference_t<decltype(owner)>>) {
             struct watch {
-                decltype(device) device;
+                decltype(owner) device;
                 bool& moved;
                 instant before{device.deadline()};
                 ~watch() { moved = moved or device.deadline() != before; }
-            } const watched{device, timers_touched_};
-            return write(device);
+            } const watched{owner, timers_touched_};
+            return write(owner);
         } else {
-            return write(device);
+            return write(owner);
         }
     }
 
