@@ -5,11 +5,12 @@
 # An IMAGE that ends in .iso is a CD that boots by itself.
 # Environment: MODEL (corei7_skylake_x), MEMORY in MiB (256), SECONDS_LIMIT (120, 0: none), IPS instructions an emulated
 # second (50000000), LOG a file for the second serial port, DEBUG one for the debug port, INTERACTIVE=1 makes stdin the
-# serial input (Ctrl-A X ends with 130), KEEP=1 keeps Bochs's own files and says where.
+# serial input (Ctrl-A X ends with 130), COMMANDS for Bochs's debugger and ANSWERS a file for what it says, KEEP=1 keeps
+# Bochs's own files and says where.
 set -euo pipefail
 
 (($# >= 2)) || {
-  sed -n '3,8s/^# //p' "$0" >&2
+  sed -n '3,9s/^# //p' "$0" >&2
   exit 2
 }
 command -v bochs-bin >/dev/null || {
@@ -40,6 +41,7 @@ else
   more=("ata0-master: type=disk, path=disk, mode=volatile, cylinders=$cylinders, heads=16, spt=63")
 fi
 [[ -z ${LOG-} ]] || ln -s "$(realpath -- "$LOG")" "$scratch/log_port"
+[[ -z ${ANSWERS-} ]] || ln -s "$(realpath -- "$ANSWERS")" "$scratch/screen"
 HV_MODEL=${MODEL:-corei7_skylake_x} HV_MEMORY=${MEMORY:-256} HV_IPS=${IPS:-50000000}
 HV_ERRORS=ignore
 [[ -z ${KEEP-} ]] || HV_ERRORS=report
@@ -47,7 +49,7 @@ export HV_MODEL HV_MEMORY HV_IPS HV_ERRORS
 
 # Nobody outlives who started it. Debian's Bochs starts in its debugger.
 cd "$scratch"
-printf 'c\nquit\n' >debugger
+printf '%s\n' "${COMMANDS:-c}" quit >debugger
 : >screen
 command=(timeout -k 5 "${SECONDS_LIMIT:-120}"
   setpriv --pdeathsig KILL bochs-bin -q -f "$scripts/bochsrc" -rc debugger "${more[@]}")

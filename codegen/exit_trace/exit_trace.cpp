@@ -19,7 +19,8 @@
 ///
 ///   -plugin libhv-exit-trace.so,verified=JSON,out=FILE
 ///
-/// JSON is what `hv-verify --json` says of the image. FILE gets a line an instruction: address, bytes, how often. An
+/// JSON is what `hv-verify --json` says of the image. FILE gets a line an instruction: address, bytes, how often,
+/// how often first behind an exit. An
 /// instruction belongs to the image by where it lies in physical memory: a guest may use the same addresses.
 namespace {
 
@@ -39,6 +40,7 @@ struct record {
     effect does{};
     bool of_image{};
     std::atomic<std::uint64_t> count{};
+    std::atomic<std::uint64_t> exits{}; ///< how often it came first behind one
 };
 
 class trace {
@@ -79,7 +81,7 @@ class trace {
                     constexpr std::string_view digits{"0123456789abcdef"};
                     stream << digits[static_cast<unsigned char>(byte) >> 4] << digits[byte & 0xf];
                 }
-                stream << ' ' << r.count << '\n';
+                stream << ' ' << r.count << ' ' << r.exits << '\n';
             }
         if (not stream.flush())
             std::cerr << "hv-exit-trace: " << path << " cannot be written\n";
@@ -90,8 +92,10 @@ class trace {
         auto& r = *static_cast<record*>(data);
         auto& now = worlds_[processor % worlds_.size()];
         here_ = processor % worlds_.size();
-        if (now == world::guest and r.of_image)
+        if (now == world::guest and r.of_image) {
             now = world::hot;
+            r.exits.fetch_add(1, std::memory_order_relaxed);
+        }
         if (now == world::hot)
             r.count.fetch_add(1, std::memory_order_relaxed);
         if (r.does == effect::enters)

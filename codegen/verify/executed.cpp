@@ -25,19 +25,15 @@ auto compare_with_executed(std::string const& path, image const& file, decoder& 
     std::ifstream stream{path};
     if (not stream)
         throw unusable{path + ": cannot be read"};
-    std::set<address> behind_entries;
-    for (auto const a : c.entries)
-        behind_entries.insert(decode.at(a).next());
-
     executed made;
     std::string line;
     for (unsigned number{1}; std::getline(stream, line); ++number) {
         std::istringstream words{line};
         address at{};
-        std::uint64_t count{};
+        std::uint64_t count{}, exits{};
         std::string bytes, more;
-        if (not(words >> std::hex >> at >> bytes >> count) or words >> more)
-            throw unusable{path + ":" + std::to_string(number) + ": a record is address, bytes, count"};
+        if (not(words >> std::hex >> at >> bytes >> count >> exits) or words >> more)
+            throw unusable{path + ":" + std::to_string(number) + ": a record is address, bytes, count, exits"};
         auto const& i = decode.at(at);
         auto const code = file.code_at(at);
         if (not c.instructions.contains(at))
@@ -49,8 +45,9 @@ auto compare_with_executed(std::string const& path, image const& file, decoder& 
                 {.what = "executed as " + bytes + ", which is not in the file", .at = at, .text = decode.text(i)});
         made.instructions.insert(at);
         made.count += count;
-        if (behind_entries.contains(at))
-            made.exits += count;
+        made.exits += exits;
+        if (exits != 0 and not c.continuations.contains(at))
+            c.violations.push_back({.what = "an exit continued where no root is", .at = at, .text = decode.text(i)});
     }
     if (made.exits == 0)
         c.violations.push_back({.what = path + " holds no exit"});

@@ -15,7 +15,7 @@ struct executed {
 };
 
 /// Reads a record of exit_trace. Adds a violation for each instruction that was executed and is not in the closure, or
-/// is not what the file says; and one if there was no exit.
+/// is not what the file says, or came first behind an exit and is no root; and one if there was no exit.
 [[nodiscard]] auto compare_with_executed(std::string const& path, image const&, decoder&, closure&) -> executed;
 
 } // namespace verify

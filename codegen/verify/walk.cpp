@@ -31,8 +31,11 @@ class walker {
         for (auto const& c : out_.cuts)
             if (not c.exists)
                 out_.violations.push_back({.what = "cut matches nothing: " + c.line.pattern});
-        for (auto const& s : find_roots(file_, decode_, seen_, named_, wanted, out_))
+        for (auto const& s : find_roots(file_, decode_, seen_, named_, wanted, out_)) {
+            if (s.how == entered::before)
+                out_.continuations.insert(s.at);
             visit(s.at, {s.frame, s.how}, nowhere);
+        }
         while (not work_.empty()) {
             auto const n = work_.front();
             work_.pop_front();

@@ -45,6 +45,7 @@ struct closure {
     std::vector<root> roots{};
     std::set<address> instructions{};
     std::set<address> entries{};       ///< VMRUN, VMLAUNCH and VMRESUME
+    std::set<address> continuations{}; ///< where an exit continues: behind a VMRUN, or where HOST_RIP points
     std::set<address> leaves{};        ///< functions whose return ended a path
     std::set<address> leave_returns{}; ///< the returns that do
     std::set<address> called{};        ///< where frames begin with an intact return address
