@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """seed.py: builds images with one defect each, and proves that the conformance suite notices.
 
-  seed.py CONFIG check          every text of the table is in its file once, every payload exists
-  seed.py CONFIG run NAME...    builds the images and runs their payloads
-  seed.py CONFIG survey NAME... runs every payload on the images: which notice what, and which nothing
+  seed.py CONFIG check             every text of the table is in its file once, every payload exists
+  seed.py CONFIG run NAME...       builds the images and runs their payloads
+  seed.py CONFIG survey [NAME...]  which payloads that the table does not name notice some defect, and which none
 
 CONFIG names what the build made, a line `key=value` each. The table, defects.txt, says how an entry looks.
 """
@@ -120,14 +120,15 @@ class Bench:
         """Whether the payload passes, how it ended, and in how many seconds."""
         text = "" if payload.file.endswith(".bin") else payload.name
         command = [ROOT / "tests/guests/expect_run.sh", str(payload.expected), text, image, payload.file]
-        environment = os.environ | {"SECONDS_LIMIT": str(int(limit)), "MODEL": COMBINATIONS[combination][1]}
+        environment = os.environ | {"SECONDS_LIMIT": str(limit), "MODEL": COMBINATIONS[combination][1]}
         begin = time.monotonic()
         ended = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                errors="replace")
         seconds = time.monotonic() - begin
         said = (ended.stdout + ended.stderr).strip().splitlines() or ["silence"]
         failed = [line for line in said if line.startswith("FAILED")]
-        return ended.returncode == 0, (failed or said[-1:])[0], seconds
+        slow = [f"no end within {limit} s"] if seconds >= limit else []
+        return ended.returncode == 0, (failed or slow or said[-1:])[0], seconds
 
     def judge(self, defect):
         """Raises Refused unless the suite notices this defect."""
@@ -142,7 +143,7 @@ class Bench:
                 raise Refused(f"{defect.name}: {fails.name} fails without the defect: {how}")
             if limit and 3 * seconds <= limit:
                 break
-            limit = max(SHORTEST, 3 * seconds + 1)
+            limit = max(SHORTEST, int(5 * seconds) + 1)
             well, why, seconds = self.run(defect.combination, image, fails, limit)
             if well:
                 raise Refused(f"{defect.name} survives: {fails.name} passes on {defect.combination} although it is "
@@ -157,26 +158,29 @@ class Bench:
         return f"{defect.name}: caught by {fails.name} on {defect.combination}: {why}"
 
     def survey(self, names):
-        """Runs all payloads on the images; prints what notices which defect."""
-        noticed = {name: set() for name in self.payloads}
+        """Tries every payload that the table does not name on one image after the other until it notices something."""
+        idle = {name: payload for name, payload in self.payloads.items() if payload.expected != 124}
+        for defect in self.defects.values():
+            idle.pop(defect.fails, None)
         limits = {}
 
-        def cell(defect, image, payload):
-            key = (defect.combination, payload.name)
+        def notices(defect, image, payload):
+            key = (defect.combination, defect.image, payload.name)
             if key not in limits:
-                well, _, seconds = self.run(defect.combination, Path(self.config[defect.image]), payload, 30)
-                limits[key] = max(SHORTEST, 3 * seconds + 1) if well else 0
-            if limits[key] and not self.run(defect.combination, image, payload, limits[key])[0]:
-                noticed[payload.name].add(defect.name)
+                well, _, seconds = self.run(defect.combination, Path(self.config[defect.image]), payload, LONGEST)
+                limits[key] = max(SHORTEST, int(3 * seconds) + 1) if well else 0
+            return limits[key] and not self.run(defect.combination, image, payload, limits[key])[0]
 
         with ThreadPoolExecutor(2) as pool:
             for name in names:
                 defect = self.defects[name]
                 image = self.image(defect)
-                list(pool.map(lambda p: cell(defect, image, p),
-                              [p for p in self.payloads.values() if p.expected != 124]))
-                print(f"{name}: {' '.join(p for p in noticed if name in noticed[p]) or 'nobody'}", flush=True)
-        print("notice none:", " ".join(p for p in noticed if not noticed[p]))
+                tried = list(idle.values())
+                found = [p.name for p, hit in zip(tried, pool.map(lambda p: notices(defect, image, p), tried)) if hit]
+                for payload in found:
+                    del idle[payload]
+                print(f"{name}: also {' '.join(found) or 'nobody'}; {len(idle)} left", flush=True)
+        print("notice none:", " ".join(idle))
 
 
 def main(config, verb, *names):

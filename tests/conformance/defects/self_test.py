@@ -27,7 +27,7 @@ class Tests(unittest.TestCase):
         self.assertIn(words, said)
 
     def test_a_text_that_is_not_there(self):
-        self.refuses("0 times, not once; update defects.txt", f"a: A.\n  {FILE}\n  - not there\n  {ENDING}\n", "check")
+        self.refuses("0 times, not once; update defects.txt", f"a: A.\n  {FILE}\n  - what this header never says\n  {ENDING}\n", "check")
 
     def test_a_text_that_is_there_twice(self):
         self.refuses("times, not once; update defects.txt", f"a: A.\n  {FILE}\n  - return\n  {ENDING}\n", "check")
