@@ -8,6 +8,7 @@
 #include <hv/exit.hpp>
 #include <hv/memory/mapping.hpp>
 #include <hv/stop.hpp>
+#include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
@@ -219,8 +220,7 @@ class exit_services {
     }
 
     auto on(exits::apic_write const& exit) -> verdict {
-        if constexpr (Vcpu::has_lapic)
-            cpu_.write_apic(exit.offset, exit.value);
+        write_apic(cpu_, exit.offset, exit.value);
         return verdict::resume; // the instruction is over
     }
     auto on(exits::end_of_interrupt const& exit) -> verdict {

@@ -20,8 +20,8 @@
 #include <hv/stay.hpp>
 #include <hv/stop.hpp>
 #include <hv/trace.hpp>
+#include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_reset.hpp>
-#include <hv/x86/apic.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
 
@@ -143,7 +143,7 @@ class vcpu {
             ++stats_.interrupted_deliveries;
             (void)events_.set_interrupted(interrupted);
         }
-        fetch_apic();
+        fetch_apic(*this);
         if constexpr (not exits::is_of_instruction<Exit>)
             attention_ = true;
         if constexpr (Machine::handlers::template serves<Exit, vcpu>)
@@ -178,17 +178,6 @@ class vcpu {
         requires has_lapic
     {
         return local_.template get<lapic>();
-    }
-
-    /// The processor put `value` at `offset` of the APIC's page: the device does what follows from that.
-    void write_apic(std::uint16_t offset, std::uint32_t value)
-        requires has_lapic
-    {
-        processor_context<vcpu> context{*this};
-        if (apic().x2apic())
-            static_cast<void>(local_.write_msr(context, x86::msr::x2apic_first + offset / 16, value));
-        else
-            static_cast<void>(local_.write_mmio(context, x86::apic::default_base + offset, 4, value));
     }
 
     // The registers a handler needs most.
@@ -259,7 +248,7 @@ class vcpu {
         if (machine.stopped())
             return false;
         attention_ = false;
-        choose_apic();
+        choose_apic(*this);
         if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
             translations_seen_ = machine.memory().generation();
             hardware_.flush_translations();
@@ -268,9 +257,7 @@ class vcpu {
         stay_.bound(hardware_, machine, next_deadline());
         if (not deliver_events()) [[unlikely]]
             return false;
-        if constexpr (runs_apic)
-            if (processor_has_apic()) [[likely]]
-                apic().lend(hardware_.apic_page());
+        lend_apic(*this);
         return true;
     }
 
@@ -280,39 +267,6 @@ class vcpu {
                 local_deadline_ = local_.deadline();
         auto const machine_deadline = vm_->deadline();
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
-    }
-
-    /// Whether the processor runs the local APIC now: then nobody else delivers what that holds.
-    [[nodiscard]] auto processor_has_apic() const -> bool {
-        if constexpr (runs_apic)
-            return hardware_.runs_apic_as() != virtual_apic::off;
-        else
-            return false;
-    }
-
-    /// Gives the processor the local APIC, or takes it away. Software-disabled it stays with the device, which alone
-    /// knows that self IPIs are lost then.
-    void choose_apic() {
-        if constexpr (runs_apic) {
-            auto const as = not apic().software_enabled() ? virtual_apic::off
-                            : apic().x2apic()             ? virtual_apic::x2apic
-                                                          : virtual_apic::xapic;
-            if (hardware_.runs_apic_as() != as) [[unlikely]] {
-                hardware_.run_apic(as);
-                vm_->place_apic_window();
-            }
-        }
-    }
-
-    /// The guest moved its task priority without an exit, and all that a processor that runs the APIC moves.
-    void fetch_apic() {
-        if constexpr (has_lapic) {
-            if constexpr (runs_apic)
-                if (processor_has_apic()) [[likely]]
-                    return apic().take_back(hardware_.apic_page());
-            if (auto const priority = hardware_.task_priority(); priority != apic().task_priority()) [[unlikely]]
-                apic().set_task_priority(priority);
-        }
     }
 
     [[nodiscard]] auto pending_vector() -> int {
@@ -339,7 +293,7 @@ class vcpu {
     [[nodiscard]] auto interrupt_waits() -> bool { return external_interrupt_waits() or pending_vector() >= 0; }
     /// Of the same, what has to be injected.
     [[nodiscard]] auto injection_waits() -> bool {
-        return external_interrupt_waits() or (not processor_has_apic() and pending_vector() >= 0);
+        return external_interrupt_waits() or (not processor_has_apic(*this) and pending_vector() >= 0);
     }
     /// Whether what must be delivered can be: an interrupt that was acknowledged already waits like every other.
     [[nodiscard]] auto must_deliver_now() -> bool {
@@ -353,7 +307,7 @@ class vcpu {
             apic().take_moved();
             if (hardware_.task_priority() != apic().task_priority()) [[unlikely]]
                 hardware_.set_task_priority(apic().task_priority());
-            hardware_.watch_task_priority(not processor_has_apic() and apic().held_back());
+            hardware_.watch_task_priority(not processor_has_apic(*this) and apic().held_back());
         }
         bool const busy{hardware_.injection_pending()};
         if (not busy) [[likely]] {
@@ -397,7 +351,7 @@ class vcpu {
             events_.clear_external();
             inject(event::make(event_type::external_interrupt, vm_->acknowledge_external()));
         } else if constexpr (has_lapic) {
-            if (auto const vector = processor_has_apic() ? -1 : apic().pending_vector(); vector >= 0) {
+            if (auto const vector = processor_has_apic(*this) ? -1 : apic().pending_vector(); vector >= 0) {
                 apic().acknowledge(vector);
                 inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
             }
