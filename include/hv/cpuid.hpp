@@ -28,8 +28,17 @@ struct cpuid_entry {
     std::uint32_t function{};
     std::uint32_t index{};
     bool match_index{};
+    bool moves{}; ///< parts of it are the guest's present state; `assign` finds out
     x86::cpuid_result values{};
 };
+
+/// Leaves that hold state which moves: the APIC id, whether the APIC is on, CR4.OSXSAVE (1); sizes by XCR0 (Dh); the
+/// frequencies of the guest's clocks (15h, 16h, 4000_0010h). A profile may pass all that the host says; that state is
+/// the guest's own nevertheless.
+[[nodiscard]] constexpr auto has_moving_parts(std::uint32_t function) -> bool {
+    constexpr std::uint32_t basic{1u << 0x1 | 1u << 0x7 | 1u << 0xd | 1u << 0x15 | 1u << 0x16};
+    return function < 32 ? (basic >> function & 1) != 0 : function == 0x4000'0010;
+}
 
 /// The leaves of one virtual processor, sorted by function and index.
 class cpuid_table {
@@ -45,7 +54,7 @@ class cpuid_table {
             if (not before(entries[i - 1], entries[i]))
                 return status::invalid_argument;
         for (std::size_t i{0}; i != entries.size(); ++i)
-            entries_[i] = entries[i];
+            store(i, entries[i]);
         count_ = entries.size();
         first_.fill(absent);
         for (std::size_t i{count_}; i != 0; --i)
@@ -57,7 +66,8 @@ class cpuid_table {
     [[nodiscard]] constexpr auto entries() const -> std::span<cpuid_entry const> { return {entries_.data(), count_}; }
 
     /// What CPUID answers; null for a leaf that does not exist and reads as zeros.
-    [[nodiscard]] constexpr auto find(std::uint32_t function, std::uint32_t index) const -> cpuid_entry const* {
+    [[nodiscard, gnu::always_inline]] constexpr auto find(std::uint32_t function, std::uint32_t index) const
+        -> cpuid_entry const* {
         for (auto i = first_of(function); i < count_ and entries_[i].function == function; ++i)
             if (auto const& e = entries_[i]; not e.match_index or e.index == index)
                 return &e;
@@ -74,6 +84,11 @@ class cpuid_table {
         if (a.function != b.function)
             return a.function < b.function;
         return a.match_index and b.match_index and a.index < b.index;
+    }
+
+    constexpr void store(std::size_t at, cpuid_entry const& entry) {
+        entries_[at] = entry;
+        entries_[at].moves = has_moving_parts(entry.function);
     }
 
     /// Leaves come in four ranges, by the two highest bits, and have low numbers there: those below `numbers` are found

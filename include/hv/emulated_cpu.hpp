@@ -32,7 +32,17 @@ class emulated_cpu {
     [[nodiscard]] auto cpl() const -> std::uint8_t { return cpu_.hardware().cpl(); }
 
     [[nodiscard]] auto memory() -> auto& { return cpu_.machine().memory(); }
-    [[nodiscard]] auto recent_code() -> code_page& { return cpu_.recent_code(); }
+    /// Where the bytes at RIP are, if that is 64-bit code of a page that is known.
+    [[nodiscard, gnu::always_inline]] auto recent_code() -> std::byte const*
+        requires remembers_code<typename Vcpu::hardware_type>
+    {
+        return cpu_.recent_code().at(gva{rip()}).find(cpu_.hardware().fetch_state(), gva{rip()});
+    }
+    [[nodiscard]] auto walk_to_code(paging_state const& state, gva linear) -> std::byte const*
+        requires remembers_code<typename Vcpu::hardware_type>
+    {
+        return cpu_.recent_code().at(linear).walk(memory(), cpu_.hardware().fetch_state(), state, linear);
+    }
 
     [[nodiscard]] auto read_control_register(unsigned number) -> std::uint64_t {
         return hv::read_control_register(cpu_, number);

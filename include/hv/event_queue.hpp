@@ -46,13 +46,13 @@ class event_queue {
         exception_ = exception;
     }
 
-    constexpr void raise_nmi() { nmi_ = true; }
-    constexpr void clear_nmi() { nmi_ = false; }
-    constexpr void raise_external() { external_ = true; }
-    constexpr void clear_external() { external_ = false; }
+    constexpr void raise_nmi() { signals_ |= nmi; }
+    constexpr void clear_nmi() { signals_ &= static_cast<std::uint8_t>(~nmi); }
+    constexpr void raise_external() { signals_ |= external; }
+    constexpr void clear_external() { signals_ &= static_cast<std::uint8_t>(~external); }
 
-    [[nodiscard]] constexpr auto nmi_pending() const -> bool { return nmi_; }
-    [[nodiscard]] constexpr auto external_pending() const -> bool { return external_; }
+    [[nodiscard]] constexpr auto nmi_pending() const -> bool { return (signals_ & nmi) != 0; }
+    [[nodiscard]] constexpr auto external_pending() const -> bool { return (signals_ & external) != 0; }
     [[nodiscard]] constexpr auto interrupted() const -> event { return interrupted_; }
     [[nodiscard]] constexpr auto exception() const -> event { return exception_; }
 
@@ -63,7 +63,9 @@ class event_queue {
         return interrupted_.valid() and interrupted_.type() == event_type::external_interrupt and
                not exception_.valid();
     }
-    [[nodiscard]] constexpr auto empty() const -> bool { return not must_deliver() and not nmi_ and not external_; }
+    [[nodiscard]] constexpr auto empty() const -> bool {
+        return not event{interrupted_.raw | exception_.raw}.valid() and signals_ == 0;
+    }
 
     /// Takes what goes first of an interrupted event and an exception. SDM Vol. 3A, "Interrupt 8—Double Fault
     /// Exception (#DF)": contributory after contributory, and contributory or page fault after page fault, make #DF;
@@ -95,13 +97,15 @@ class event_queue {
         if (first.type() != event_type::external_interrupt)
             interrupted_ = {};
         if (first.type() == event_type::nmi)
-            nmi_ = true; // like every NMI it waits for the end of a shadow, or of another NMI
+            raise_nmi(); // like every NMI it waits for the end of a shadow, or of another NMI
         return {.first = second};
     }
 
     constexpr void clear() { *this = {}; }
 
   private:
+    static constexpr std::uint8_t nmi{1u << 0}, external{1u << 1};
+
     enum class severity : std::uint8_t { benign, contributory, page_fault };
 
     [[nodiscard]] static constexpr auto is_double_fault(event e) -> bool {
@@ -131,8 +135,7 @@ class event_queue {
 
     event interrupted_{};
     event exception_{};
-    bool nmi_{};
-    bool external_{};
+    std::uint8_t signals_{}; ///< NMI and ExtINT
 };
 
 } // namespace hv

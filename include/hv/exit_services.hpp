@@ -68,7 +68,7 @@ class exit_services {
         return verdict::advance;
     }
 
-    auto on(exits::cpuid const&) -> verdict {
+    [[gnu::always_inline]] auto on(exits::cpuid const&) -> verdict {
         auto const function = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rax));
         auto const index = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rcx));
         auto const values = read_cpuid(cpu_, function, index);

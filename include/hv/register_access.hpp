@@ -129,15 +129,10 @@ namespace hv {
     return size;
 }
 
-/// What CPUID answers. Leaf 1 holds state that moves: the APIC id, whether the APIC is on, CR4.OSXSAVE;
-/// leaf Dh tells sizes by XCR0; leaves 15h, 16h and 4000_0010h the frequencies of this guest's clocks. A profile may
-/// pass all that the host says; that state is the guest's own nevertheless.
+/// A leaf with moving parts: see has_moving_parts.
 template <typename Vcpu>
-[[nodiscard]] auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index) -> x86::cpuid_result {
-    auto const* leaf = cpu.cpuid().find(function, index);
-    if (leaf == nullptr)
-        return {};
-    auto values = leaf->values;
+[[nodiscard, gnu::noinline]] auto moving_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index,
+                                               x86::cpuid_result values) -> x86::cpuid_result {
     if (function == 1) {
         namespace bits = x86::cpuid_bits;
         values.ebx = (values.ebx & 0x00ffffff) | cpu.id() << 24;
@@ -168,6 +163,18 @@ template <typename Vcpu>
                   .ebx = Vcpu::has_lapic ? static_cast<std::uint32_t>(lapic::timer_frequency / 1000) : 0};
     }
     return values;
+}
+
+/// What CPUID answers.
+template <typename Vcpu>
+[[nodiscard, gnu::always_inline]] inline auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index)
+    -> x86::cpuid_result {
+    auto const* leaf = cpu.cpuid().find(function, index);
+    if (leaf == nullptr)
+        return {};
+    if (leaf->moves)
+        return moving_cpuid(cpu, function, index, leaf->values);
+    return leaf->values;
 }
 
 template <typename Vcpu>

@@ -37,9 +37,9 @@ class vm;
 template <typename Machine, typename Host>
 class vcpu {
     using backend = typename Machine::backend;
-    using hardware_type = typename backend::vcpu;
 
   public:
+    using hardware_type = typename backend::vcpu;
     using machine_type = vm<Machine, Host>;
     using local_board = board<typename Machine::devices::of_processor>;
     static constexpr bool has_lapic{Machine::devices::template has<lapic>};
@@ -136,7 +136,7 @@ class vcpu {
 
     /// The backend's handler: every exit comes through here once.
     template <typename Exit>
-    auto on(Exit const& exit) -> verdict {
+    [[gnu::always_inline]] auto on(Exit const& exit) -> verdict {
         stats_.template count<Exit>();
         trace_exit(exit);
         if (auto const interrupted = hardware_.take_interrupted_event(); interrupted.valid()) [[unlikely]] {
@@ -161,7 +161,7 @@ class vcpu {
     [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
     [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
-    [[nodiscard]] auto recent_code() -> code_page& { return recent_code_; }
+    [[nodiscard]] auto recent_code() -> code_pages& { return recent_code_; }
     [[nodiscard]] auto local() -> local_board& { return local_; }
     [[nodiscard]] auto handlers() -> typename Machine::handlers& { return handlers_; }
     [[nodiscard]] auto trace() -> typename Machine::trace& { return trace_; }
@@ -366,21 +366,25 @@ class vcpu {
         hardware_.inject(e);
     }
 
-    /// Moves behind the instruction that exited; decodes its length where the processor does not say.
-    void advance() {
-        auto length = hardware_.instruction_length();
-        if (length == 0) {
-            emulated_cpu<vcpu> cpu{*this};
-            auto const found = hv::instruction_length(cpu);
-            if (found.stop) [[unlikely]] {
-                conclude(*this, {.kind = found.stop.kind,
-                                 .exception = found.stop.exception,
-                                 .qualification = found.stop.qualification});
-                return;
-            }
-            length = found.length;
-        }
-        finish_instruction(hardware_, length, events_);
+    /// Moves behind the instruction that exited.
+    [[gnu::always_inline]] void advance() {
+        if (auto const length = hardware_.instruction_length(); length != 0)
+            return finish_instruction(hardware_, length, events_);
+        emulated_cpu<vcpu> cpu{*this};
+        if (auto const length = instruction_length_at_once(cpu); length != 0) [[likely]]
+            return retire_instruction(hardware_, rip() + length, events_); // 64-bit code
+        advance_decoded();
+    }
+
+    /// The same where neither the processor nor a glance tells the length.
+    [[gnu::noinline]] void advance_decoded() {
+        emulated_cpu<vcpu> cpu{*this};
+        auto const found = hv::instruction_length(cpu);
+        if (not found.stop) [[likely]]
+            return finish_instruction(hardware_, found.length, events_);
+        conclude(
+            *this,
+            {.kind = found.stop.kind, .exception = found.stop.exception, .qualification = found.stop.qualification});
     }
 
     void trace_entry() {
@@ -415,7 +419,7 @@ class vcpu {
     bool attention_{true};
     hardware_type hardware_{};
     event_queue events_{};
-    code_page recent_code_{};
+    code_pages recent_code_{};
     local_board local_{};
     vcpu_stats stats_{};
     msr_store<typename Machine::msrs> msrs_{};

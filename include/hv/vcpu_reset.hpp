@@ -92,15 +92,12 @@ void raise_single_step(Hardware& hardware, event_queue& events) {
     events.raise(event::make(x86::exception::debug));
 }
 
-/// Retires the present instruction of `length` bytes: RIP moves in its width, the interrupt shadow ends, RF falls, and
-/// a set TF raises the single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
+/// Retires the present instruction: RIP moves to `next`, the interrupt shadow ends, RF falls, and a set TF raises the
+/// single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
 template <typename Hardware>
-void finish_instruction(Hardware& hardware, std::uint8_t length, event_queue& events) {
-    auto next = hardware.rip() + length;
-    if (not is_64_bit(hardware))
-        next &= 0xffffffff;
+void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
     hardware.set_rip(next);
-    if (hardware.interrupt_shadow())
+    if (hardware.interrupt_shadow()) [[unlikely]]
         hardware.set_interrupt_shadow(false);
     auto const flags = hardware.rflags();
     if ((flags & (x86::rflags::rf | x86::rflags::tf)) == 0) [[likely]]
@@ -108,6 +105,13 @@ void finish_instruction(Hardware& hardware, std::uint8_t length, event_queue& ev
     hardware.set_rflags(flags & ~x86::rflags::rf);
     if ((flags & x86::rflags::tf) != 0)
         raise_single_step(hardware, events);
+}
+
+/// Retires an instruction of `length` bytes: RIP moves in its width.
+template <typename Hardware>
+void finish_instruction(Hardware& hardware, std::uint8_t length, event_queue& events) {
+    auto const next = hardware.rip() + length;
+    retire_instruction(hardware, is_64_bit(hardware) ? next : next & 0xffff'ffff, events);
 }
 
 } // namespace hv

@@ -10,6 +10,7 @@
 #include <hv/x86/apic.hpp>
 #include <hv/x86/registers.hpp>
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -92,6 +93,13 @@ concept vcpu_registers =
         { c.msr(msr) } -> std::same_as<result<std::uint64_t>>;
         { v.set_msr(msr, value) } -> std::same_as<status>;
     };
+
+/// A virtual processor that answers cheaply whether instructions are fetched as before. Of use where exits do not tell
+/// the length of their instruction.
+template <typename V>
+concept remembers_code = requires(V const& c) {
+    { c.fetch_state() } -> std::same_as<std::array<std::uint64_t, 5>>;
+};
 
 /// Event delivery of one virtual processor.
 template <typename V>

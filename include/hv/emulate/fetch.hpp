@@ -37,6 +37,22 @@ auto code_address(Cpu const& cpu, code_size mode, gva& linear, unsigned& left) -
     return {};
 }
 
+/// The bytes at RIP, to the end of their page, if that is 64-bit code whose page is known and still where it was. A
+/// processor that remembers has `recent_code`, and `walk_to_code` to learn a page.
+template <emulation_cpu Cpu>
+[[nodiscard, gnu::always_inline]] inline auto recent_code(Cpu& cpu, [[maybe_unused]] code_size mode)
+    -> std::byte const* {
+    if constexpr (requires { cpu.recent_code(); }) {
+        if (mode != code_size::bits_64)
+            return nullptr;
+        if (auto const* const code = cpu.recent_code()) [[likely]]
+            return code;
+        return is_canonical(cpu.rip()) ? cpu.walk_to_code(paging_of(cpu), gva{cpu.rip()}) : nullptr;
+    } else {
+        return nullptr;
+    }
+}
+
 /// Fetches and decodes the instruction at CS:RIP. It goes to a second page only for bytes that the instruction has.
 template <emulation_cpu Cpu>
 [[nodiscard]] auto fetch(Cpu& cpu, code_size mode) -> fetched {
@@ -50,19 +66,22 @@ template <emulation_cpu Cpu>
     unsigned count{0};
     do {
         auto linear = start + count;
-        if (mode != code_size::bits_64)
-            linear.value &= 0xffff'ffff;
-        else if (not is_canonical(linear.value))
-            f.stop = obstacle::general_protection();
-        gpa physical{};
-        if (not f.stop)
-            f.stop = translate_page(cpu, paging, linear, access::execute, physical);
-        if (f.stop)
-            return f;
-        auto const* const code = cpu.memory().at(physical, access::execute);
+        auto const* code = count == 0 ? recent_code(cpu, mode) : nullptr;
         if (code == nullptr) {
-            f.stop = {outcome_kind::unsupported};
-            return f;
+            if (mode != code_size::bits_64)
+                linear.value &= 0xffff'ffff;
+            else if (not is_canonical(linear.value))
+                f.stop = obstacle::general_protection();
+            gpa physical{};
+            if (not f.stop)
+                f.stop = translate_page(cpu, paging, linear, access::execute, physical);
+            if (f.stop)
+                return f;
+            code = cpu.memory().at(physical, access::execute);
+            if (code == nullptr) {
+                f.stop = {outcome_kind::unsupported};
+                return f;
+            }
         }
         auto const in_page = page_size - linear.page_offset();
         for (unsigned i{0}; i < in_page and count < left; ++i)
@@ -99,6 +118,8 @@ template <emulation_cpu Cpu>
     }
     if (first == 0x0f and (second == 0xa2 or (second & 0xfc) == 0x30))
         return prefix + 2; // CPUID; WRMSR, RDTSC, RDMSR, RDPMC
+    if (prefix == 0 and first == 0x0f and second == 0x01 and (third == 0xc1 or third == 0xd9))
+        return 3; // VMCALL, VMMCALL
     if ((first & 0xfc) == 0xec or first == 0xf4)
         return prefix + 1; // IN and OUT with DX, HLT
     if ((first & 0xfc) == 0xe4)
@@ -106,37 +127,23 @@ template <emulation_cpu Cpu>
     return 0;
 }
 
-/// The bytes of an instruction, to the end of their page; null if something is in the way. A processor that remembers
-/// where its code lies has `recent_code()`.
-template <emulation_cpu Cpu>
-[[nodiscard, gnu::always_inline]] inline auto code_at(Cpu& cpu, paging_state const& paging, gva linear)
-    -> std::byte const* {
-    if constexpr (requires { cpu.recent_code(); }) {
-        if (auto const* const code = cpu.recent_code().find(paging, linear)) [[likely]]
-            return code;
-        return cpu.recent_code().walk(cpu.memory(), paging, linear);
-    } else {
-        auto const walk = translate(cpu.memory(), paging, linear, access::execute);
-        return walk.ok ? cpu.memory().at(walk.address, access::execute) : nullptr;
-    }
+[[nodiscard]] inline auto common_length_of(std::byte const* code) -> unsigned {
+    auto const byte = [code](unsigned i) { return std::to_integer<std::uint8_t>(code[i]); };
+    return common_length(byte(0), byte(1), byte(2));
 }
 
 /// 0 where the first three bytes are not in one page, or not there.
 template <emulation_cpu Cpu>
-[[nodiscard, gnu::always_inline]] inline auto common_length_at_rip(Cpu& cpu, code_size mode) -> unsigned {
-    gva linear{cpu.rip()};
-    if (mode != code_size::bits_64 or not is_canonical(linear.value)) [[unlikely]] {
-        unsigned left{};
-        if (code_address(cpu, mode, linear, left) or left < 3)
-            return 0;
-    }
-    if (linear.page_offset() > page_size - 3)
+[[nodiscard]] auto common_length_at_rip(Cpu& cpu, code_size mode) -> unsigned {
+    gva linear{};
+    unsigned left{};
+    if (code_address(cpu, mode, linear, left) or left < 3 or linear.page_offset() > page_size - 3)
         return 0;
-    auto const* const code = code_at(cpu, paging_of(cpu), linear);
-    if (code == nullptr)
-        return 0;
-    auto const byte = [code](unsigned i) { return std::to_integer<std::uint8_t>(code[i]); };
-    return common_length(byte(0), byte(1), byte(2));
+    if (auto const* const code = recent_code(cpu, mode))
+        return common_length_of(code);
+    auto const walk = translate(cpu.memory(), paging_of(cpu), linear, access::execute);
+    auto const* const code = walk.ok ? cpu.memory().at(walk.address, access::execute) : nullptr;
+    return code == nullptr ? 0 : common_length_of(code);
 }
 
 } // namespace detail
@@ -160,6 +167,20 @@ auto instruction_length(Cpu& cpu) -> length_or_obstacle {
     if (auto const stop = detail::obstacle_of(f.instruction.status))
         return {0, stop};
     return {f.instruction.length};
+}
+
+/// The same for the few instructions that exit most, in 64-bit code whose page is known; 0: ask `instruction_length`.
+template <emulation_cpu Cpu>
+[[nodiscard, gnu::always_inline]] inline auto instruction_length_at_once(Cpu& cpu) -> std::uint8_t {
+    if constexpr (requires { cpu.recent_code(); }) {
+        auto const* const code = cpu.recent_code();
+        if (code == nullptr or gva{cpu.rip()}.page_offset() > page_size - 2) [[unlikely]]
+            return 0;
+        auto const first = std::to_integer<std::uint8_t>(code[0]), second = std::to_integer<std::uint8_t>(code[1]);
+        if (first == 0x0f and (second == 0xa2 or (second & 0xfc) == 0x30)) [[likely]]
+            return 2; // as in common_length
+    }
+    return 0;
 }
 
 /// Whether the instruction at CS:RIP is a MOV to or from a control register.

@@ -12,45 +12,47 @@
 
 namespace hv {
 
-/// The page that a guest's instructions were last fetched from, with every paging entry on the way to it. As long as
-/// all of them hold what they held, the next fetch from the page leads there too: a walk without its decisions, which
-/// sees each change of the guest's tables as a walk does.
+/// The registers that decide how a processor fetches, as its backend holds them: equal ones mean the same.
+using fetch_state = std::array<std::uint64_t, 5>;
+
+/// The page that a guest's 64-bit instructions were last fetched from, with every paging entry on the way to it. As
+/// long as all of them hold what they held, the next fetch from the page leads there too: a walk without its decisions,
+/// which sees each change of the guest's tables as a walk does.
 ///
 /// It keeps entries as host pointers: to be forgotten when memory is unmapped.
 class code_page {
   public:
     /// A host pointer to the byte at `linear`, good to the end of its page; null: `walk`.
-    [[nodiscard, gnu::always_inline]] auto find(paging_state const& state, gva linear) const -> std::byte const* {
-        auto const differs = (linear.value ^ first_.value) >> page_shift | (state.cr3 ^ state_.cr3) |
-                             (state.cr0 ^ state_.cr0) | (state.cr4 ^ state_.cr4) | (state.efer ^ state_.efer) |
-                             static_cast<std::uint64_t>(state.cpl ^ state_.cpl);
-        if (differs != 0 or page_ == nullptr)
+    [[nodiscard, gnu::always_inline]] auto find(fetch_state const& registers, gva linear) const -> std::byte const* {
+        auto differs = (linear.value ^ first_.value) >> page_shift;
+        for (unsigned i{0}; i != registers.size(); ++i)
+            differs |= registers[i] ^ registers_[i];
+        if (differs != 0) [[unlikely]]
             return nullptr;
         for (auto const& e : way_)
-            if (__atomic_load_n(e.at, __ATOMIC_RELAXED) != e.value)
+            if (__atomic_load_n(e.at, __ATOMIC_RELAXED) != e.value) [[unlikely]]
                 return nullptr;
+        if (page_ == nullptr)
+            __builtin_unreachable(); // no page is `nowhere`
         return page_ + linear.page_offset();
     }
 
-    /// Walks to `linear` as `translate` does for a fetch; null if the walk fails or leads to no memory. Ways of long
-    /// mode are kept.
+    /// Walks to `linear`, which is canonical, as `translate` does for a fetch, and keeps the way; null if the walk
+    /// fails or leads to no memory. `registers` are those of a processor in 64-bit mode, and `state` what they mean.
     template <guest_memory M>
-    [[nodiscard, gnu::noinline]] auto walk(M& memory, paging_state const& state, gva linear) -> std::byte const* {
+    [[nodiscard, gnu::noinline]] auto walk(M& memory, fetch_state const& registers, paging_state const& state,
+                                           gva linear) -> std::byte const* {
         forget();
-        if ((state.cr0 & x86::cr0::pg) == 0 or (state.efer & x86::efer::lma) == 0) {
-            auto const found = translate(memory, state, linear, access::execute);
-            return found.ok ? memory.at(found.address, access::execute) : nullptr;
-        }
         detail::walk_path<paging_4_level> path{};
         auto const found = detail::walk<paging_4_level, accessed_dirty::set_atomically>(memory, state, linear.value,
                                                                                         access::execute, &path);
         std::byte const* const code = found.ok ? memory.at(found.address, access::execute) : nullptr;
         if (code != nullptr)
-            keep(memory, state, linear, path, code);
+            keep(memory, registers, linear, path, code);
         return code;
     }
 
-    void forget() { page_ = nullptr; }
+    void forget() { first_ = nowhere; }
 
   private:
     struct entry {
@@ -59,7 +61,7 @@ class code_page {
     };
 
     template <guest_memory M>
-    void keep(M& memory, paging_state const& state, gva linear, detail::walk_path<paging_4_level> const& path,
+    void keep(M& memory, fetch_state const& registers, gva linear, detail::walk_path<paging_4_level> const& path,
               std::byte const* code) {
         for (std::size_t i{path.size()}; i != 0; --i) {
             auto const& [where, value] = path[i - 1];
@@ -72,15 +74,32 @@ class code_page {
                 return;
             way_[i - 1] = {at, value};
         }
-        state_ = state;
+        registers_ = registers;
         first_ = gva{linear.value - linear.page_offset()};
         page_ = code - linear.page_offset();
     }
 
+    static constexpr gva nowhere{1ull << 62}; ///< not canonical
+
     std::array<entry, paging_4_level::levels> way_{};
-    paging_state state_{};
-    gva first_{};
+    fetch_state registers_{};
+    gva first_{nowhere};
     std::byte const* page_{};
+};
+
+/// Several of them, each for the pages of some addresses: code calls other pages and comes back.
+class code_pages {
+  public:
+    [[nodiscard, gnu::always_inline]] auto at(gva linear) -> code_page& {
+        return pages_[linear.value >> page_shift & (pages_.size() - 1)];
+    }
+    void forget() {
+        for (auto& page : pages_)
+            page.forget();
+    }
+
+  private:
+    std::array<code_page, 8> pages_{};
 };
 
 } // namespace hv

@@ -41,7 +41,8 @@ TEST_CASE("lengths of the common exits come from the fast path and agree with th
     CHECK(hv::detail::common_length(0x0f, 0xa2, 0) == 2);
     CHECK(hv::detail::common_length(0xf4, 0, 0) == 1);
     CHECK(hv::detail::common_length(0x66, 0xe5, 0x70) == 3);
-    CHECK(hv::detail::common_length(0x0f, 0x01, 0xd9) == 0);
+    CHECK(hv::detail::common_length(0x0f, 0x01, 0xd9) == 3);
+    CHECK(hv::detail::common_length(0x0f, 0x01, 0xd8) == 0);
 }
 
 TEST_CASE("the length of an instruction is found wherever it ends") {

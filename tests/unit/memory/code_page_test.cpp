@@ -34,6 +34,9 @@ struct guest {
     static auto where(unsigned level) -> std::uint64_t {
         return table(level) + (linear >> (12 + 9 * (level - 1)) & 511) * 8;
     }
+    auto registers() const -> hv::fetch_state { return {state.cr0, state.cr3, state.cr4, state.efer, state.cpl}; }
+    auto find(std::uint64_t address) { return page.find(registers(), gva{address}); }
+    auto walk(std::uint64_t address) { return page.walk(memory, registers(), state, gva{address}); }
     auto target(std::uint64_t address) -> std::byte const* {
         auto const at = hv::peek(memory, state, gva{address}, hv::access::execute);
         return at.ok ? memory.at(at.address, hv::access::execute) : nullptr;
@@ -45,25 +48,25 @@ struct guest {
 TEST_CASE("a code page is found again while nothing changed, without looking at memory but through its entries") {
     for (unsigned leaf{1}; leaf != 3; ++leaf) {
         guest g{leaf};
-        CHECK(g.page.find(g.state, gva{linear}) == nullptr);
-        auto const* const walked = g.page.walk(g.memory, g.state, gva{linear + 5});
+        CHECK(g.find(linear) == nullptr);
+        auto const* const walked = g.walk(linear + 5);
         REQUIRE(walked == g.target(linear + 5));
         g.memory.before_access = [](gpa, hv::access) { FAIL("find asked for memory"); };
-        CHECK(g.page.find(g.state, gva{linear + 5}) == walked);
-        CHECK(g.page.find(g.state, gva{linear + 0xfff}) == walked + 0xffa);
-        CHECK(g.page.find(g.state, gva{linear + 0x1000}) == nullptr);
-        CHECK(g.page.find(g.state, gva{linear - 1}) == nullptr);
+        CHECK(g.find(linear + 5) == walked);
+        CHECK(g.find(linear + 0xfff) == walked + 0xffa);
+        CHECK(g.find(linear + 0x1000) == nullptr);
+        CHECK(g.find(linear - 1) == nullptr);
     }
 }
 
 TEST_CASE("the walk to a code page sets accessed flags, and none once the page is known") {
     guest g{1};
-    static_cast<void>(g.page.walk(g.memory, g.state, gva{linear}));
+    static_cast<void>(g.walk(linear));
     for (unsigned level{1}; level != 5; ++level)
         CHECK((g.memory.get<std::uint64_t>(guest::where(level)) & hv::x86::paging::accessed) != 0);
     auto const entry = g.memory.get<std::uint64_t>(guest::where(2));
     g.memory.put(guest::where(2), entry & ~hv::x86::paging::accessed);
-    CHECK(g.page.find(g.state, gva{linear}) == nullptr); // a processor would set it again
+    CHECK(g.find(linear) == nullptr); // a processor would set it again
 }
 
 TEST_CASE("whatever one changes, a code page that is found is where a walk leads") {
@@ -71,7 +74,7 @@ TEST_CASE("whatever one changes, a code page that is found is where a walk leads
     unsigned found{0}, lost{0};
     for (unsigned round{0}; round != 20'000; ++round) {
         guest g{1 + round % 2};
-        REQUIRE(g.page.walk(g.memory, g.state, gva{linear}) != nullptr);
+        REQUIRE(g.walk(linear) != nullptr);
         auto const bit = std::uint64_t{1} << random() % 64;
         switch (random() % 8) {
         case 0:
@@ -94,7 +97,7 @@ TEST_CASE("whatever one changes, a code page that is found is where a walk leads
             g.memory.put(where, g.memory.get<std::uint64_t>(where) ^ bit);
         }
         }
-        if (auto const* const at = g.page.find(g.state, gva{linear + 7})) {
+        if (auto const* const at = g.find(linear + 7)) {
             ++found;
             CHECK(at == g.target(linear + 7));
         } else {
@@ -116,21 +119,13 @@ TEST_CASE("a page that may not be executed, and one that is not memory, are no c
     SECTION("not present") {
         g.memory.put<std::uint64_t>(guest::where(3), 0);
     }
-    CHECK(g.page.walk(g.memory, g.state, gva{linear}) == nullptr);
-    CHECK(g.page.find(g.state, gva{linear}) == nullptr);
-}
-
-TEST_CASE("without long mode code is walked to each time") {
-    guest g{1};
-    g.state.cr0 = hv::x86::cr0::pe;
-    g.state.efer = 0;
-    CHECK(g.page.walk(g.memory, g.state, gva{0x1234}) == g.memory.at(gpa{0x1234}, hv::access::execute));
-    CHECK(g.page.find(g.state, gva{0x1234}) == nullptr);
+    CHECK(g.walk(linear) == nullptr);
+    CHECK(g.find(linear) == nullptr);
 }
 
 TEST_CASE("a forgotten code page is walked to again") {
     guest g{1};
-    REQUIRE(g.page.walk(g.memory, g.state, gva{linear}) != nullptr);
+    REQUIRE(g.walk(linear) != nullptr);
     g.page.forget();
-    CHECK(g.page.find(g.state, gva{linear}) == nullptr);
+    CHECK(g.find(linear) == nullptr);
 }

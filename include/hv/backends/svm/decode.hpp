@@ -102,26 +102,27 @@ namespace hv::backends::svm {
 
 /// Calls the handler's function for the exit that `cpu` took, once.
 template <typename Host, typename Vcpu, typename Handler>
-[[nodiscard]] auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
+[[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
     auto const& control = cpu.block().control;
     auto const code = control.exitcode;
     auto const assist = cpu.has_decode_assist();
     auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
     auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
 
-    switch (static_cast<exit_code>(code)) {
-    case exit_code::ioio:
+    // The exits that guests take most, before the search for the others.
+    auto const is = [code](exit_code which) { return code == static_cast<std::uint64_t>(which); };
+    if (is(exit_code::npf))
+        return handler.on(decode_nested_page_fault(control, assist));
+    if (is(exit_code::msr))
+        return bit(control.exitinfo1, 0) ? handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()})
+                                         : handler.on(exits::msr_read{.index = ecx()});
+    if (is(exit_code::ioio))
         if (auto const exit = decode_io(control.exitinfo1, assist); exit.size != 0)
             return handler.on(exit);
-        break;
-    case exit_code::npf:
-        return handler.on(decode_nested_page_fault(control, assist));
-    case exit_code::cpuid:
+    if (is(exit_code::cpuid))
         return handler.on(exits::cpuid{});
-    case exit_code::msr:
-        if (bit(control.exitinfo1, 0))
-            return handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()});
-        return handler.on(exits::msr_read{.index = ecx()});
+
+    switch (static_cast<exit_code>(code)) {
     case exit_code::hlt:
         return handler.on(exits::hlt{});
     case exit_code::vintr:

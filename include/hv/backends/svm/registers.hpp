@@ -96,6 +96,13 @@ class registers {
         due_ |= due::flush;
     }
 
+    /// Equal ones mean that instructions are fetched in the same way: see hv::code_page.
+    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 5> {
+        auto const& save = vmcb_->save;
+        vmcb_segment const& code = save.cs;
+        return {save.cr0, save.cr3, save.cr4, save.efer, std::uint64_t{code.attributes} << 8 | save.cpl};
+    }
+
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
         auto const& save = vmcb_->save;
         switch (name) {

@@ -132,10 +132,12 @@ class vcpu : public events {
     /// instructions only: Bochs fills it for faults too.
     [[nodiscard]] auto instruction_length() const -> std::uint8_t {
         auto const& control = vmcb_->control;
-        std::uint64_t next{rip()};
+        std::uint64_t next{};
         if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
             next = control.exitinfo2;
-        else if (next_rip_ and is_instruction(control.exitcode))
+        else if (not next_rip_)
+            return 0;
+        else if (is_instruction(control.exitcode))
             next = control.nrip;
         auto const length = next - rip();
         return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
