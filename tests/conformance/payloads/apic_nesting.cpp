@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // judges: interrupts nest by priority class, EOI ends the highest in service, and the processor priority says which.
+// also on: pc_vmx_apicv
 // SDM Vol. 3A, "Interrupt, Task, and Processor Priority".
 #include "devices.hpp"
 

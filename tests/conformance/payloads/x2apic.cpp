@@ -35,6 +35,10 @@ void payload::run() {
     expect_equal(rdmsr(msr(lapic::version)) & 0xff & ~u64{0xf}, 0x10, "the version");
     wrmsr(msr(lapic::svr), 0x1ff);
 
+    lapic::write(lapic::tpr, 0x50);
+    expect_equal(lapic::read(lapic::tpr), 0xffffffff, "the registers have left memory");
+    expect_equal(rdmsr(msr(lapic::tpr)), 0, "a write to where they were");
+
     wrmsr(0x83f, 0x40); // self IPI
     sti();
     expect(wait_until(100, [] { return count_of(0x40) == 1; }), "an interrupt to itself");
