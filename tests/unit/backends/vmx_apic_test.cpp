@@ -137,7 +137,7 @@ TEST_CASE("lost or doubled interrupts there are none: random guests see the same
             }
             case 13:
             case 14:
-                // The processor does not clear TMR: see docs/decisions/0018-the-apic-is-lent-to-the-processor.md.
+                // The processor does not clear TMR: see docs/decisions/0020-the-apic-is-lent-to-the-processor.md.
                 if (both.is_level(vector))
                     break;
                 if (in_x2apic)
