@@ -31,8 +31,9 @@ void conclude(Vcpu& cpu, outcome const& result) {
         cpu.raise(result.exception);
     } else if (result.kind == outcome_kind::unsupported) [[unlikely]] {
         cpu.machine().stop({.kind = stop_kind::unsupported_instruction, .instruction = result.instruction});
-    } else if (result.single_step) [[unlikely]] {
-        raise_single_step(cpu.hardware(), cpu.events());
+    } else if (result.single_step or result.breakpoints != 0) [[unlikely]] {
+        raise_debug_trap(cpu.hardware(), cpu.events(),
+                         result.breakpoints | (result.single_step ? single_step_cause : 0));
     }
 }
 

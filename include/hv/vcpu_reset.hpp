@@ -84,13 +84,14 @@ template <typename Hardware>
            (hardware.segment(x86::segment_name::cs).access & x86::segment_access::long_mode) != 0;
 }
 
-/// The trap that follows an instruction executed with TF set. SDM Vol. 3B, "Single-Step Exception Condition".
+/// The trap that follows an instruction, with its causes as bits of DR6: data breakpoints that it met, and the single
+/// step. SDM Vol. 3B, "Debug Exception (#DB)—Interrupt Vector 1".
 template <typename Hardware>
-void raise_single_step(Hardware& hardware, event_queue& events) {
-    constexpr std::uint64_t single_step{1u << 14};
-    note_debug_exception(hardware, single_step);
+void raise_debug_trap(Hardware& hardware, event_queue& events, std::uint64_t causes) {
+    note_debug_exception(hardware, causes);
     events.raise(event::make(x86::exception::debug));
 }
+inline constexpr std::uint64_t single_step_cause{1u << 14};
 
 /// Retires the present instruction: RIP moves to `next`, the interrupt shadow ends, RF falls, and a set TF raises the
 /// single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
@@ -104,7 +105,7 @@ void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& eve
         return;
     hardware.set_rflags(flags & ~x86::rflags::rf);
     if ((flags & x86::rflags::tf) != 0)
-        raise_single_step(hardware, events);
+        raise_debug_trap(hardware, events, single_step_cause);
 }
 
 /// Retires an instruction of `length` bytes: RIP moves in its width.

@@ -73,8 +73,10 @@ auto run(Cpu& cpu, decoded const& instruction, code_size mode, instruction_bytes
     obstacle const stop = serve(e);
     if (not stop)
         e.retire();
+    auto const progress = not stop or (stop.kind == outcome_kind::again and e.elements != 0);
     return {.kind = stop.kind,
-            .single_step = single_step and (not stop or (stop.kind == outcome_kind::again and e.elements != 0)),
+            .single_step = single_step and progress,
+            .breakpoints = progress ? e.breakpoints : std::uint8_t{0},
             .length = instruction.length,
             .exception = stop.exception,
             .qualification = stop.qualification,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/emulate/arithmetic.hpp>
+#include <hv/emulate/breakpoints.hpp>
 #include <hv/emulate/guest_access.hpp>
 
 #include <cstdint>
@@ -19,6 +20,8 @@ struct executor {
     std::uint64_t flags{cpu.rflags()}; ///< of before the instruction; what `retire` leaves
     place operand_place{};
     unsigned elements{}; ///< of a string, complete
+    std::uint64_t debug_control{cpu.read_debug_register(7)};
+    std::uint8_t breakpoints{}; ///< that the instruction, or this element of a string, meets
 
     [[nodiscard]] auto gpr(unsigned number, unsigned size) const -> std::uint64_t {
         return arithmetic::truncate(cpu.gpr(static_cast<x86::gpr>(number)), size);
@@ -90,6 +93,8 @@ struct executor {
         gva linear{};
         if (auto const stop = segment_address(cpu, mode, name, offset, size, wanted, linear))
             return stop;
+        if ((debug_control & 0xff) != 0) [[unlikely]]
+            breakpoints |= breakpoints_met(cpu, debug_control, linear, size, wanted);
         return translate_bytes(cpu, paging, linear, size, wanted, where);
     }
     auto locate_operand(std::uint64_t offset, unsigned size, access wanted) -> obstacle {

@@ -21,6 +21,7 @@ enum class outcome_kind : std::uint8_t {
 struct [[nodiscard]] outcome {
     outcome_kind kind{outcome_kind::unsupported};
     bool single_step{}; ///< RFLAGS.TF was set and the instruction (or REP element) is complete: a #DB trap is due
+    std::uint8_t breakpoints{}; ///< data breakpoints that it met, as bits of DR6: the same trap
     std::uint8_t length{};
     event exception{};             ///< of fault
     std::uint64_t qualification{}; ///< CR2 for #PF, bits to set in DR6 for #DB

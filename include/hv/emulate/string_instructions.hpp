@@ -75,9 +75,11 @@ auto string_instruction(executor<Cpu>& e) -> obstacle {
     auto const compares = i.op == operation::cmps or i.op == operation::scas;
     auto const single_step = (e.flags & x86::rflags::tf) != 0;
     auto const most = single_step ? 1 : elements_at_once;
-    while (e.elements < most) {
-        if (auto const stop = string_element(e))
+    while (e.elements < most and e.breakpoints == 0) { // the trap of a breakpoint comes behind its element
+        if (auto const stop = string_element(e)) {
+            e.breakpoints = 0; // this element is not complete, and those before it met none
             return stop;
+        }
         ++e.elements;
         e.set_gpr(x86::gpr::rcx, i.address_size, --count);
         if (count == 0)

@@ -337,3 +337,51 @@ TEST_CASE("INS into a device register writes it") {
     REQUIRE(run(c, {0x6c}).kind == outcome_kind::done);
     CHECK(c.log == accesses{{'i', 0x60, 1, 0x88}, {'w', device_page, 1, 0x88}});
 }
+
+TEST_CASE("an access that meets an enabled data breakpoint says so, and ends a string behind its element") {
+    struct row {
+        std::uint64_t control, address;
+        std::uint8_t met;
+        std::uint64_t left; ///< of four elements
+    };
+    constexpr std::uint64_t source{data_page}, target{device_page + 0x100};
+    row const rows[]{
+        {0x0000'0000, source, 0, 0},        // nothing enabled
+        {0x000f'0000, source, 0, 0},        // a field, but not enabled
+        {0x000f'0002, source, 1, 3},        // any access to four bytes, the first element
+        {0x000f'0001, source + 0xc, 1, 0},  // the last one
+        {0x000d'0002, source, 0, 0},        // writes only, and it is read
+        {0x000d'0002, target + 4, 1, 2},    // writes only, and it is written
+        {0x0003'0002, target + 7, 1, 2},    // one byte, the last of the second element
+        {0x0003'0002, target + 0x10, 0, 0}, // the byte behind
+        {0x0003'0002, target - 1, 0, 0},    // the byte before
+        {0x000b'0002, target - 1, 0, 0},    // eight bytes at an aligned address below
+        {0x000f'0002, target + 3, 1, 3},    // the low bits of the address do not count
+        {0x0002'0002, source, 0, 0},        // of ports
+        {0x0000'0002, source, 0, 0},        // of instructions
+        {0xf000'0080, source + 8, 8, 1},    // the fourth register
+    };
+    for (auto const& r : rows) {
+        CAPTURE(r.control, r.address);
+        auto c = make_cpu(code_size::bits_64);
+        c[gpr::rsi] = source;
+        c[gpr::rdi] = target;
+        c[gpr::rcx] = 4;
+        c.dr[7] = r.control;
+        c.dr[(r.control & 0x80) != 0 ? 3 : 0] = r.address;
+        auto const done = run(c, {0xf3, 0xa5});
+        CHECK(done.breakpoints == r.met);
+        CHECK_FALSE(done.single_step);
+        CHECK(c[gpr::rcx] == r.left);
+        CHECK(done.kind == (r.left == 0 ? outcome_kind::done : outcome_kind::again));
+    }
+    auto c = paged_cpu();
+    c[gpr::rsi] = source;
+    c[gpr::rdi] = second_page + 0x1000; // absent: nothing was met
+    c[gpr::rcx] = 1;
+    c.dr[7] = 0x000f'0002;
+    c.dr[0] = source;
+    auto const fault = run(c, {0xf3, 0xa5});
+    CHECK(fault.kind == outcome_kind::fault);
+    CHECK(fault.breakpoints == 0);
+}
