@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: interrupts nest by priority class, EOI ends the highest in service, and the processor priority says which.
 // also on: pc_vmx_apicv
 // SDM Vol. 3A, "Interrupt, Task, and Processor Priority".

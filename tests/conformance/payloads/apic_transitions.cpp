@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: IA32_APIC_BASE takes the transitions of the manual's diagram, and no other; what each keeps and loses.
 // SDM Vol. 3A, "x2APIC State Transitions".
 // reference: no, QEMU never switches an APIC on again.

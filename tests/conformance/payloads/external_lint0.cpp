@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: the 8259's interrupts come through LINT0 as ExtINT, past priorities and EOI of the APIC; a mask stops them.
 // SDM Vol. 3A, "Local Interrupt Acceptance".
 #include "devices.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: a level-triggered interrupt comes again after each EOI while its line is up, and no more once it is down.
 // reference: no, QEMU's HPET clears a level-triggered interrupt by itself.
 #include "devices.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_vmx_apicv
 // judges: an NMI comes right behind the instruction that sent it, or behind the shadow of MOV SS or POP SS around it.
 // reference: no, QEMU's processor sends itself an NMI some instructions later.
 #include "devices.hpp"

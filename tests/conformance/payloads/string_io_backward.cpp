@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant
 // judges: with DF set REP INS and OUTS go down in memory, and go on behind a page fault in their middle.
 #include "devices.hpp"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
+// also on: pc_variant pc_vmx_apicv
 // judges: TSC-deadline mode interrupts once when the TSC is there, and at once for a deadline in the past.
 // SDM Vol. 3A, "TSC-Deadline Mode".
 // reference: no, QEMU has no TSC-deadline mode.
