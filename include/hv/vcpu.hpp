@@ -318,7 +318,9 @@ class vcpu {
             if (not deliver_first()) [[unlikely]]
                 return false;
         }
-        hardware_.request_interrupt_window(events_.holds_interrupt() or injection_waits());
+        bool const waits{events_.holds_interrupt() or injection_waits()};
+        hardware_.request_interrupt_window(waits);
+        attention_ = attention_ or waits; // an instruction that is served may end the shadow it waits for
         // Behind another event nothing tells when an NMI or exception can go in.
         if (hardware_.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]]
             stay_.end_soon(hardware_, *vm_);

@@ -84,6 +84,15 @@ TEST_CASE("an interrupt in the shadow of STI waits for one instruction") {
     CHECK(m.windows() == std::vector<std::uint64_t>{1});
 }
 
+TEST_CASE("an interrupt in the shadow of STI goes in behind an instruction that is served there, without a window") {
+    interruptible m;
+    m.send(0x41);
+    m.guest().set_interrupt_shadow(true);
+    m.run({any_exit, script::set{gpr::rbx, 1}});
+    CHECK(m.delivered() == events{external(0x41)});
+    CHECK(m.windows().empty());
+}
+
 TEST_CASE("of several waiting vectors the highest goes first, and the next as soon as it may") {
     interruptible m;
     m.send(0x41);
