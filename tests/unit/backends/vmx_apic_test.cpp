@@ -203,6 +203,28 @@ TEST_CASE("in x2APIC mode every MSR of the range is answered, refused or exits a
                 both.play({act::kind::wrmsr, index, value});
 }
 
+TEST_CASE("CVE-2016-4440: no MSR of the APIC stays open when the guest leaves x2APIC mode") {
+    pair both;
+    auto const sweep = [&both] {
+        for (std::uint32_t index{0x800}; index < 0x840; ++index) {
+            both.play({act::kind::rdmsr, index});
+            both.play({act::kind::wrmsr, index, 0x40});
+        }
+    };
+    sweep();
+    both.store(svr, 0x1ff);
+    sweep();
+    both.play({act::kind::wrmsr, 0x1b, 0xfee0'0d00});
+    sweep();
+    both.play({act::kind::wrmsr, 0x80f, 0xff});
+    sweep();
+    both.play({act::kind::wrmsr, 0x1b, 0xfee0'0100});
+    sweep();
+    both.play({act::kind::wrmsr, 0x1b, 0xfee0'0900});
+    both.store(svr, 0x1ff);
+    sweep();
+}
+
 TEST_CASE("the page at the APIC's address is there only while every vCPU of a machine runs as xAPIC") {
     player<of_two> two;
     auto const windowed = [&two] { return two.machine->memory().is_mapped(gpa{0xfee0'0000}); };
