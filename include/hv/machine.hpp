@@ -6,6 +6,7 @@
 #include <hv/devices/device_set.hpp>
 #include <hv/handlers.hpp>
 #include <hv/memory/mapping.hpp>
+#include <hv/memory/nested_leaf.hpp>
 #include <hv/msr.hpp>
 #include <hv/policy.hpp>
 #include <hv/trace.hpp>
@@ -56,6 +57,8 @@ struct default_machine {
     static constexpr apic_policy apic{apic_policy::emulated};
     /// When nested page tables are filled: when memory is given to the machine, or when the guest first touches it.
     static constexpr fill memory_fill{fill::eager};
+    /// The largest entries of the nested page tables; 1 GiB is for processors that have such pages.
+    static constexpr leaf_size largest_leaf{leaf_size::two_mib};
     /// Refuses CR4.OSXSAVE and hides XSAVE from CPUID. False: guests have the states of `xcr0_allowed`, and the XSAVE
     /// part of CPUID follows from that.
     static constexpr bool hide_xsave{true};

@@ -321,7 +321,8 @@ class vm {
             return started;
         reason_ = {};
         input_ = -1;
-        if (auto const made = memory_.create(*host_); made != status::ok)
+        if (auto const made = memory_.create(*host_, memory_type::default_limit, Machine::largest_leaf);
+            made != status::ok)
             return made;
         cpuid_ = make_cpuid_table<typename Machine::cpuid>(*host_);
         if constexpr (not Machine::hide_xsave)

@@ -48,6 +48,9 @@ class nested_table {
     /// Where the top table lies, for the processor.
     [[nodiscard]] auto root(Host& host) const -> hpa { return host.physical(root_); }
 
+    /// The largest entries it makes.
+    [[nodiscard]] auto largest() const -> leaf_size { return largest_; }
+
     /// Maps [first, first + bytes) to host memory from `to` on, with the largest entries that fit, in place of whatever
     /// was mapped there; none larger than `largest`. invalid_argument, out_of_memory.
     auto map(Host& host, gpa first, hpa to, std::uint64_t bytes, access allowed, memory_type type,

@@ -29,14 +29,14 @@ class guest_physical_map {
     static constexpr unsigned most_mappings{memory_segments<Host>::most_mappings};
     /// The most pages whose dirty flags one call reads: 1 GiB.
     static constexpr std::uint64_t most_dirty_bytes{std::uint64_t{1} << 30};
+    static constexpr std::uint64_t default_limit{std::uint64_t{1} << 40};
 
     guest_physical_map() = default;
     guest_physical_map(guest_physical_map const&) = delete;
     auto operator=(guest_physical_map const&) -> guest_physical_map& = delete;
 
     /// Guest-physical addresses will lie below `limit`, a multiple of the page size. The host must outlive the map.
-    auto create(Host& host, std::uint64_t limit = std::uint64_t{1} << 40, leaf_size largest = leaf_size::two_mib)
-        -> status {
+    auto create(Host& host, std::uint64_t limit = default_limit, leaf_size largest = leaf_size::two_mib) -> status {
         if (limit == 0 or limit % page_size != 0 or limit > table_.limit)
             return status::invalid_argument;
         host_ = &host;
@@ -299,7 +299,7 @@ class guest_physical_map {
     [[nodiscard]] auto fill_around(Host& host, place const& p, gpa address) -> bool {
         constexpr auto large = bytes_of(leaf_size::two_mib);
         auto const block = gpa{address.value & ~(large - 1)};
-        if (block >= p.first and block + large <= p.first + p.bytes) {
+        if (table_.largest() != leaf_size::four_kib and block >= p.first and block + large <= p.first + p.bytes) {
             auto const inside = p.offset + (block - p.first);
             if (p.object->memory.contiguous(inside) >= large and
                 host.physical(p.object->memory.at(inside)).value % large == 0)
