@@ -43,7 +43,9 @@ auto compare_with_executed(std::string const& path, image const& file, decoder& 
         else if (bytes != hexadecimal_bytes(code.first(std::min<std::size_t>(i.size, code.size()))))
             c.violations.push_back(
                 {.what = "executed as " + bytes + ", which is not in the file", .at = at, .text = decode.text(i)});
-        made.instructions.insert(at);
+        if (made.instructions.insert(at).second)
+            made.bytes += bytes.size() / 2;
+        made.routines.insert(file.routine_at(at));
         made.count += count;
         made.exits += exits;
         if (exits != 0 and not c.continuations.contains(at))

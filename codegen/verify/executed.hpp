@@ -10,6 +10,8 @@ namespace verify {
 /// What exit_trace saw between exits and entries.
 struct executed {
     std::set<address> instructions{};
+    std::set<address> routines{};
+    std::uint64_t bytes{}; ///< of the instructions, each once
     std::uint64_t count{}; ///< of executions
     std::uint64_t exits{};
 };

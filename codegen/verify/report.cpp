@@ -81,8 +81,9 @@ void print_text(std::ostream& out, findings const& f) {
         out << "; with an interrupt on top " << *f.stack.bytes + *f.stack.interrupt;
     out << '\n';
     if (f.ran.count != 0)
-        out << "executed: " << f.ran.instructions.size() << " different instructions behind " << f.ran.exits
-            << " exits, " << f.ran.count << " in all\n";
+        out << "executed: " << f.ran.instructions.size() << " different instructions, " << f.ran.bytes << " bytes of "
+            << f.ran.routines.size() << " functions, behind " << f.ran.exits << " exits, " << f.ran.count
+            << " in all\n";
     out << f.path << ": " << f.hot.roots.size() << " roots, " << sum.routines.size() << " functions, "
         << f.hot.instructions.size() << " instructions, " << sum.bytes << " bytes, " << cuts << " cuts, "
         << f.hot.violations.size() << " violations\n";
@@ -131,8 +132,11 @@ void print_json(std::ostream& out, findings const& f) {
     for (auto const& [first, end] : sum.ranges)
         made["ranges"].push_back({first, end});
     if (f.ran.count != 0)
-        made["executed"] = {
-            {"instructions", f.ran.instructions.size()}, {"exits", f.ran.exits}, {"count", f.ran.count}};
+        made["executed"] = {{"instructions", f.ran.instructions.size()},
+                            {"bytes", f.ran.bytes},
+                            {"functions", f.ran.routines.size()},
+                            {"exits", f.ran.exits},
+                            {"count", f.ran.count}};
     for (auto const& s : f.file.sections())
         if (s.executable)
             made["text"].push_back({s.first, s.end()});
