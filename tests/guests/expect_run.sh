@@ -3,7 +3,7 @@
 # expect_run.sh STATUS TEXT IMAGE PAYLOAD: runs a payload on an image, real-mode code if its name ends in .bin; in QEMU,
 # or where the environment has the name of a processor in MODEL, in Bochs. Succeeds if the image itself ends with STATUS
 # (124: it does not end within 5 seconds) and the output holds TEXT. Instructions are the clock in both (QEMU: -icount,
-# 16 ns each), so that timers and counters agree however busy this computer is. SECONDS_LIMIT bounds other runs (80).
+# 16 ns each), so that timers and counters agree however busy this computer is. SECONDS_LIMIT bounds other runs (180).
 set -u
 status=$1 text=$2 image=$3 payload=$4
 words="memory=64"
@@ -28,7 +28,7 @@ run_bochs() { # SECONDS
 }
 
 # The first 5 seconds may be over before a busy computer comes to the text.
-limits=("${SECONDS_LIMIT:-80}")
+limits=("${SECONDS_LIMIT:-180}")
 ((status != 124)) || limits=(5 60)
 for seconds in "${limits[@]}"; do
   if [[ -n ${MODEL-} ]]; then run_bochs "$seconds"; else run_qemu "$seconds"; fi
