@@ -6,7 +6,7 @@
 /// The pc with every policy at its other value: what the guest sees must not change.
 struct pc_variant : pc {
     static constexpr hv::tsc_policy tsc{hv::tsc_policy::trapped};
-    static constexpr std::uint64_t tsc_frequency{1'000'000'000};
+    static constexpr std::uint64_t tsc_frequency{800'000'000};
     static constexpr hv::fill memory_fill{hv::fill::on_fault};
     static constexpr hv::pause_policy pause{hv::pause_policy::exits};
     static constexpr std::array direct_msrs{hv::x86::msr::ia32_fs_base, hv::x86::msr::ia32_gs_base,
