@@ -70,7 +70,8 @@ class Tests(Case):
         self.expect_nothing_left()
 
     def test_bochs_believes_the_image_only(self):
-        out = self.boot(OWN / "claims_success.elf", *VENDORS["vmx"], status=3, prints=["\nhv: left with status 0\n"]).out
+        out = self.boot(OWN / "claims_success.elf", *VENDORS["vmx"], status=3,
+                        prints=["\nhv: left with status 0\n"]).out
         self.assertTrue(out.endswith("hv: left with status 3\n"), out)
         # Here a triple fault of the guest ends Bochs itself, right behind the false claim.
         ended = self.boot(OWN / "claims_success.elf", *VENDORS["svm"], status=3, env=self.own)
@@ -146,7 +147,8 @@ class Tests(Case):
                 self.expect_nothing_left()
 
     def test_bochs_can_be_interrupted(self):
-        terminal = Terminal("--kernel", PAYLOADS / "endless_exits.elf", *VENDORS["vmx"], env=self.own)
+        terminal = Terminal("--kernel", PAYLOADS / "endless_exits.elf", *VENDORS["vmx"], "--timeout", "60",
+                            env=self.own)
         terminal.wait_for("endless_exits")
         self.assertTrue(self.processes())
         terminal.type("\x03")
@@ -193,7 +195,8 @@ class Tests(Case):
     def test_bochs_interactive(self):
         for vendor, how in VENDORS.items():
             with self.subTest(vendor):
-                terminal = Terminal("--kernel", OWN / "listen.elf", "--interactive", *how, env=self.own)
+                terminal = Terminal("--kernel", OWN / "listen.elf", "--interactive", *how, "--timeout", "60",
+                                    env=self.own)
                 terminal.wait_for(r"ready \[")
                 terminal.type("\x03 \x01\x01 ")
                 terminal.type("a" * 300 + "\r")
@@ -203,7 +206,8 @@ class Tests(Case):
                 self.expect_nothing_left()
 
     def test_bochs_interactive_can_be_left(self):
-        terminal = Terminal("--kernel", PAYLOADS / "endless_exits.elf", "--interactive", *VENDORS["vmx"], env=self.own)
+        terminal = Terminal("--kernel", PAYLOADS / "endless_exits.elf", "--interactive", *VENDORS["vmx"],
+                            "--timeout", "60", env=self.own)
         terminal.wait_for("endless_exits")
         terminal.type("\x01x")
         self.assertEqual(terminal.end(), 130)
@@ -211,7 +215,8 @@ class Tests(Case):
 
     def test_bochs_reads_a_pipe(self):
         ended = subprocess.run([HV, "run", "--kernel", OWN / "listen.elf", "--interactive", *VENDORS["vmx"],
-                                "--timeout", "60"], env=self.own, input="\x01x by pipe\r", capture_output=True, text=True)
+                                "--timeout", "60"], env=self.own, input="\x01x by pipe\r", capture_output=True,
+                               text=True)
         self.assertEqual(ended.returncode, 0, ended)
         self.assertRegex(ended.stdout, r"ready \[\x01x by pipe\] 10 characters")
         self.expect_nothing_left()
@@ -237,7 +242,8 @@ class Tests(Case):
             self.misuse(*guest, *how, "--gdb", says="--gdb: Debian's Bochs has no server for gdb; use --emulator qemu")
             self.refuse(*guest, *how, "--memory", 2000, says="Bochs has 2048 MiB at most, 128 of them for")
             self.refuse("--kernel", "/etc/passwd", *how, says="cannot load the guest: The image is neither", lines=2)
-        self.refuse(*guest, "--backend", "vmx", "--machine", "minimal", says="machine minimal has no variant minimal_vmx")
+        self.refuse(*guest, "--backend", "vmx", "--machine", "minimal",
+                    says="machine minimal has no variant minimal_vmx")
         for arguments, says in (
             (["--emulator"], "demo: --emulator needs a value"),
             (["--backend", "npt"], "--backend npt: there are svm and vmx"),
