@@ -354,6 +354,19 @@ TEST_CASE("whether XSETBV exits is found by trying, and the trial leaves nothing
     seat.cpu.attach(seat.host, processor);
 }
 
+TEST_CASE("an exit that is called invalid long after the entry leaves nothing to deliver again") {
+    svm_seat seat; // QEMU, of a guest's MOV to CR3 with reserved bits
+    seat.cpu.inject(event::make(x86::exception::general_protection, 0));
+    seat.model.next = [&](svm_model::guest& g) {
+        const_cast<vmcb&>(seat.cpu.block()).control.eventinj = 0; // at the delivery
+        g.exit(~std::uint64_t{0});
+    };
+    recording_handler handler;
+    static_cast<void>(seat.enter(handler));
+    CHECK(handler.last() == "entry_failed");
+    CHECK_FALSE(seat.cpu.injection_pending());
+}
+
 TEST_CASE("XSA-278: CR4 bits whose state is not switched do not reach the processor") {
     svm_seat seat;
     seat.cpu.set_cr4(x86::cr4::vmxe | x86::cr4::smxe | x86::cr4::pke | x86::cr4::cet | x86::cr4::pae);

@@ -88,7 +88,8 @@ class svm_model {
         if (is_refused(g.state)) {
             memory.control.exitcode = ~std::uint64_t{0};
             if (not keeps_refused) {
-                memory.control.eventinj = memory.control.eventinj & ~event::valid_bit;
+                memory.control.exitintinfo = memory.control.eventinj;
+                memory.control.eventinj = 0;
                 memory.write(memory.save.cr0, 0x8000'0033);
                 memory.write(memory.save.cr4, 0x20);
                 memory.write(memory.save.efer, 0x1d00);

@@ -102,8 +102,11 @@ class events : public registers {
     void after_delivery() {
         interrupted_ = {};
         auto const delivered = std::exchange(injected_, event{});
-        if (is_invalid(vmcb_->control.exitcode)) { // EVENTINJ may be what the processor refused; QEMU has cleared it
-            vmcb_->control.eventinj = delivered.raw;
+        if (is_invalid(vmcb_->control.exitcode)) {
+            // EVENTINJ may be what the processor refused. QEMU moves it to EXITINTINFO then; it reports a guest's MOV
+            // to CR3 as invalid too, but that comes behind the delivery.
+            if (event{vmcb_->control.exitintinfo}.valid())
+                vmcb_->control.eventinj = delivered.raw;
             return;
         }
         vmcb_->control.eventinj = 0;
