@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/backends/backend.hpp>
 #include <hv/memory/code_page.hpp>
 #include <hv/register_access.hpp>
 #include <hv/x86/registers.hpp>
