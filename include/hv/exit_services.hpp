@@ -3,13 +3,14 @@
 
 #include <hv/device_context.hpp>
 #include <hv/emulate/execute.hpp>
-#include <hv/emulate/task_switch.hpp>
 #include <hv/emulated_cpu.hpp>
 #include <hv/exit.hpp>
 #include <hv/memory/mapping.hpp>
 #include <hv/stop.hpp>
 #include <hv/vcpu_apic.hpp>
+#include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
+#include <hv/vcpu_tasks.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
@@ -80,12 +81,12 @@ class exit_services {
         return verdict::advance;
     }
 
-    /// Sleeps until something wakes the guest. With interrupts off only an NMI can, and nothing here raises one later:
-    /// then the machine is at its end.
+    /// Sleeps until something wakes the guest. If nothing ever can, the machine is at its end.
     auto on(exits::hlt const&) -> verdict {
         auto& machine = cpu_.machine();
-        while (not cpu_.has_wake_up()) {
-            if ((cpu_.hardware().rflags() & x86::rflags::interrupt) == 0 and machine.detects_halt()) {
+        event_delivery<Vcpu> delivery{cpu_};
+        while (not delivery.has_wake_up()) {
+            if (machine.detects_halt() and not delivery.may_wake()) {
                 machine.stop({.kind = stop_kind::halted});
                 return verdict::leave;
             }
@@ -243,49 +244,10 @@ class exit_services {
     }
 
     auto on(exits::machine_check const&) -> verdict { return stop({.kind = stop_kind::machine_check}); }
-    /// The event that came through a task gate, if one did, is delivered by the switch itself.
-    auto on(exits::task_switch const& exit) -> verdict {
-        auto& hardware = cpu_.hardware();
-        emulated_cpu<Vcpu> emulated{cpu_};
-        auto const cause = cpu_.events().interrupted();
-        auto next = cpu_.rip();
-        if (not cause.valid()) { // an instruction is: CALL, JMP, IRET or INTn
-            auto length = hardware.instruction_length();
-            if (length == 0) {
-                auto const found = instruction_length(emulated);
-                if (found.stop) [[unlikely]]
-                    return finish(found.stop);
-                length = found.length;
-            }
-            next += length;
-        }
-        auto const flags = hardware.rflags() & ~x86::rflags::rf;
-        auto const result = switch_task(
-            emulated, {.selector = exit.selector,
-                       .reason = exit.reason,
-                       .next_eip = static_cast<std::uint32_t>(next),
-                       .eflags = static_cast<std::uint32_t>(flags | (exit.resume_flag ? x86::rflags::rf : 0)),
-                       .external = cause.valid() and not is_of_instruction(cause),
-                       .has_error_code = exit.has_error_code,
-                       .error_code = exit.error_code});
-        if (result.stop.kind == outcome_kind::unsupported or
-            (result.committed and result.stop.kind == outcome_kind::again)) [[unlikely]]
-            return stop({.kind = stop_kind::outside_memory,
-                         .text = "a task state segment or descriptor",
-                         .code = exit.selector});
-        if (result.committed) {
-            static_cast<void>(cpu_.events().set_interrupted({}));
-            if (cause.valid() and cause.type() == event_type::nmi)
-                hardware.set_nmi_blocked(true);
-            else if (exit.reason == exits::task_switch::source::iret)
-                hardware.set_nmi_blocked(false);
-            hardware.set_interrupt_shadow(false);
-        }
-        return finish(result.stop);
-    }
+    auto on(exits::task_switch const& exit) -> verdict { return finish(serve_task_switch(cpu_, exit)); }
     auto on(exits::triple_fault const&) -> verdict { return stop({.kind = stop_kind::triple_fault}); }
-    /// QEMU's TCG reports a MOV to CR3 with reserved bits this way instead of raising #GP. The instruction at RIP tells
-    /// such a guest's mistake from a broken state.
+    /// QEMU's TCG reports a MOV to CR3 with reserved bits this way instead of raising #GP. The instruction at RIP
+    /// tells such a guest's mistake from a broken state.
     auto on(exits::entry_failed const& exit) -> verdict {
         emulated_cpu<Vcpu> emulated{cpu_};
         if (is_control_register_move_at_rip(emulated))
@@ -341,12 +303,6 @@ class exit_services {
     [[nodiscard]] auto finish(obstacle const& stop) -> verdict {
         conclude(cpu_, {.kind = stop.kind, .exception = stop.exception, .qualification = stop.qualification});
         return verdict::resume;
-    }
-
-    /// INTn, INT3 and INTO, injected behind their instruction.
-    [[nodiscard]] static auto is_of_instruction(event e) -> bool {
-        return e.type() == event_type::software_interrupt or e == event::make(x86::exception::breakpoint) or
-               e == event::make(x86::exception::overflow);
     }
 
     Vcpu& cpu_;

@@ -58,4 +58,17 @@ struct trace_ring {
     bool open_{};
 };
 
+/// What a record keeps of an exit besides its kind: port, address or index.
+template <typename Exit>
+[[nodiscard]] constexpr auto detail_of(Exit const& exit) -> std::uint64_t {
+    if constexpr (requires { exit.port; })
+        return exit.port;
+    else if constexpr (requires { exit.address.value; })
+        return exit.address.value;
+    else if constexpr (requires { exit.index; })
+        return exit.index;
+    else
+        return 0;
+}
+
 } // namespace hv

@@ -21,6 +21,7 @@
 #include <hv/stop.hpp>
 #include <hv/trace.hpp>
 #include <hv/vcpu_apic.hpp>
+#include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
@@ -158,6 +159,7 @@ class vcpu {
     [[nodiscard]] auto hardware() -> hardware_type& { return hardware_; }
     [[nodiscard]] auto hardware() const -> hardware_type const& { return hardware_; }
     [[nodiscard]] auto events() -> event_queue& { return events_; }
+    [[nodiscard]] auto stays() -> stay& { return stay_; }
     [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
     [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
@@ -205,13 +207,6 @@ class vcpu {
         }
     }
 
-    /// Whether the guest would take an interrupt or NMI, or has one on its way: then HLT does not wait.
-    [[nodiscard]] auto has_wake_up() -> bool {
-        if (hardware_.injection_pending() or nmi_waits() or (events_.must_deliver() and not events_.holds_interrupt()))
-            return true;
-        return (hardware_.rflags() & x86::rflags::interrupt) != 0 and (events_.holds_interrupt() or interrupt_waits());
-    }
-
     /// Lets due timers fire and takes console input. Called when the host was interrupted and while the guest halts.
     void service() {
         vm_->service();
@@ -255,8 +250,10 @@ class vcpu {
             recent_code_.forget();
         }
         stay_.bound(hardware_, machine, next_deadline());
-        if (not deliver_events()) [[unlikely]]
+        event_delivery<vcpu> delivery{*this};
+        if (not delivery.deliver()) [[unlikely]]
             return false;
+        attention_ = attention_ or delivery.waits();
         lend_apic(*this);
         return true;
     }
@@ -267,105 +264,6 @@ class vcpu {
                 local_deadline_ = local_.deadline();
         auto const machine_deadline = vm_->deadline();
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
-    }
-
-    [[nodiscard]] auto pending_vector() -> int {
-        if constexpr (has_lapic)
-            return apic().pending_vector();
-        else
-            return -1;
-    }
-
-    [[nodiscard]] auto external_interrupt_waits() -> bool {
-        if (events_.external_pending())
-            return true;
-        if (not vm_->external_interrupt())
-            return false;
-        if constexpr (has_lapic)
-            return id_ == 0 and apic().accepts_external();
-        else
-            return id_ == 0;
-    }
-
-    [[nodiscard]] auto takes_interrupts() -> bool {
-        return (hardware_.rflags() & x86::rflags::interrupt) != 0 and not hardware_.interrupt_shadow();
-    }
-    [[nodiscard]] auto interrupt_waits() -> bool { return external_interrupt_waits() or pending_vector() >= 0; }
-    /// Of the same, what has to be injected.
-    [[nodiscard]] auto injection_waits() -> bool {
-        return external_interrupt_waits() or (not processor_has_apic(*this) and pending_vector() >= 0);
-    }
-    /// Whether what must be delivered can be: an interrupt that was acknowledged already waits like every other.
-    [[nodiscard]] auto must_deliver_now() -> bool {
-        return events_.must_deliver() and (not events_.holds_interrupt() or takes_interrupts());
-    }
-
-    /// Puts what the guest must take next into the delivery slot, and asks for an exit when what is left can go in.
-    /// False if the guest's processor shut down instead.
-    [[nodiscard]] auto deliver_events() -> bool {
-        if constexpr (has_lapic) {
-            apic().take_moved();
-            if (hardware_.task_priority() != apic().task_priority()) [[unlikely]]
-                hardware_.set_task_priority(apic().task_priority());
-            hardware_.watch_task_priority(not processor_has_apic(*this) and apic().held_back());
-        }
-        bool const busy{hardware_.injection_pending()};
-        if (not busy) [[likely]] {
-            if (events_.empty() and not injection_waits()) [[likely]] {
-                hardware_.request_interrupt_window(false);
-                return true;
-            }
-            if (not deliver_first()) [[unlikely]]
-                return false;
-        }
-        bool const waits{events_.holds_interrupt() or injection_waits()};
-        hardware_.request_interrupt_window(waits);
-        attention_ = attention_ or waits; // an instruction that is served may end the shadow it waits for
-        // Behind another event nothing tells when an NMI or exception can go in.
-        if (hardware_.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]]
-            stay_.end_soon(hardware_, *vm_);
-        return true;
-    }
-
-    /// The order is the reference interface's (vm_entry_intinfo): an interrupted event or exception, NMI, ExtINT, local
-    /// APIC.
-    [[nodiscard]] auto deliver_first() -> bool {
-        if (must_deliver_now()) [[unlikely]] {
-            auto const next = events_.take();
-            if (next.triple_fault) {
-                vm_->stop({.kind = stop_kind::triple_fault, .text = "an exception while delivering a double fault"});
-                return false;
-            }
-            inject(next.first);
-            return true;
-        }
-        if (nmi_waits()) [[unlikely]] {
-            if (not hardware_.interrupt_shadow()) {
-                events_.clear_nmi();
-                inject(event::make(event_type::nmi, static_cast<std::uint8_t>(x86::exception::nmi)));
-                return true;
-            }
-            hardware_.request_nmi_window();
-        }
-        if (not takes_interrupts())
-            return true;
-        if (external_interrupt_waits()) {
-            events_.clear_external();
-            inject(event::make(event_type::external_interrupt, vm_->acknowledge_external()));
-        } else if constexpr (has_lapic) {
-            if (auto const vector = processor_has_apic(*this) ? -1 : apic().pending_vector(); vector >= 0) {
-                apic().acknowledge(vector);
-                inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
-            }
-        }
-        return true;
-    }
-
-    [[nodiscard]] auto nmi_waits() -> bool { return events_.nmi_pending() and not hardware_.nmi_blocked(); }
-
-    void inject(event e) {
-        ++stats_.events_injected;
-        hardware_.inject(e);
     }
 
     /// Moves behind the instruction that exited.
@@ -397,20 +295,8 @@ class vcpu {
     template <typename Exit>
     void trace_exit([[maybe_unused]] Exit const& exit) {
         if constexpr (Machine::trace::enabled)
-            trace_.begin(static_cast<std::uint16_t>(exits::number_of<Exit>), hardware_.rip(), trace_detail(exit),
+            trace_.begin(static_cast<std::uint16_t>(exits::number_of<Exit>), hardware_.rip(), detail_of(exit),
                          host().tsc());
-    }
-
-    template <typename Exit>
-    [[nodiscard]] static auto trace_detail(Exit const& exit) -> std::uint64_t {
-        if constexpr (requires { exit.port; })
-            return exit.port;
-        else if constexpr (requires { exit.address.value; })
-            return exit.address.value;
-        else if constexpr (requires { exit.index; })
-            return exit.index;
-        else
-            return 0;
     }
 
     machine_type* vm_{};

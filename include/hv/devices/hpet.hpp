@@ -116,6 +116,15 @@ class hpet {
         return status::ok;
     }
 
+    /// Whether some timer sends its interrupt as an NMI.
+    [[nodiscard]] constexpr auto may_raise_nmi() const -> bool {
+        for (auto const& t : timers_)
+            if (auto const m = decode_msi(t.message >> 32, static_cast<std::uint32_t>(t.message));
+                t.interrupts() and t.sends_message() and m and m.value.mode == delivery_mode::nmi)
+                return true;
+        return false;
+    }
+
   private:
     static constexpr std::uint64_t wrap{std::uint64_t{1} << 32};
 

@@ -53,6 +53,14 @@ class ioapic {
         return status::ok;
     }
 
+    /// Whether an edge at some pin becomes an NMI.
+    [[nodiscard]] constexpr auto may_raise_nmi() const -> bool {
+        for (auto const& p : pins_)
+            if ((p.entry & masked) == 0 and mode(p) == delivery_mode::nmi)
+                return true;
+        return false;
+    }
+
     /// A local APIC ended a level-triggered vector: pins that wait for it and are still asserted ask again.
     constexpr void end_of_interrupt(auto& context, std::uint8_t vector) {
         for (auto& p : pins_)

@@ -114,6 +114,12 @@ class lapic {
         return not enabled() or ((lint0 & x86::apic::lvt::masked) == 0 and
                                  (lint0 & x86::apic::lvt::delivery_mode) == lvt_mode(delivery_mode::external));
     }
+    /// Whether what reaches LINT0 becomes an NMI. Nothing reaches LINT1.
+    [[nodiscard]] constexpr auto may_raise_nmi() const -> bool {
+        auto const lint0 = registers_.entry(local_source::lint0);
+        return enabled() and (lint0 & x86::apic::lvt::masked) == 0 and
+               (lint0 & x86::apic::lvt::delivery_mode) == lvt_mode(delivery_mode::nmi);
+    }
     /// CR8: the upper four bits of TPR.
     [[nodiscard]] constexpr auto task_priority() const -> std::uint8_t { return registers_.tpr >> 4; }
     /// A write to CR8. Clears the lower half of TPR, as the processor does, so do not copy back an unchanged value.

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "vmx_apic_model.hpp"
+#include "vmx_switch_model.hpp"
 
 #include <hv/devices/ioapic.hpp>
 #include <hv/devices/lapic.hpp>

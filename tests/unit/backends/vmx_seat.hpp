@@ -2,7 +2,7 @@
 #pragma once
 
 #include "exit_summary.hpp"
-#include "vmx_model.hpp"
+#include "vmx_switch_model.hpp"
 
 #include <hv/backends/fake/script.hpp>
 #include <hv/memory/ept.hpp>

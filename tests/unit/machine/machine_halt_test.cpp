@@ -139,3 +139,70 @@ TEST_CASE("HLT goes back to sleep when it was woken for nothing, and console inp
     CHECK(m.host.idles() == 4);
     CHECK(m.delivered() == events{external(0x24)});
 }
+
+TEST_CASE("HLT with interrupts off waits for a timer whose interrupt is an NMI") {
+    constexpr std::uint64_t select{0xfec00000}, window{0xfec00010};
+    auto const by_ioapic = [](halting& m) { // pin 2, where the 8254 arrives
+        m.write_mmio(select, 0x14);
+        m.write_mmio(window, 0x400);
+    };
+    auto const by_lint0 = [](halting& m) {
+        REQUIRE(m.wrmsr(0x835, 0x400));
+        m.out(0x20, 0x11); // the 8259: vectors from 20h, the 8254 alone
+        m.out(0x21, 0x20);
+        m.out(0x21, 4);
+        m.out(0x21, 1);
+        m.out(0x21, 0xfe);
+    };
+    auto const start = [](halting& m) {
+        m.out(0x43, 0x30); // counter 0 once, 100 ticks
+        m.out(0x40, 100);
+        m.out(0x40, 0);
+    };
+    auto const halt_once = [](halting& m) {
+        m.interrupts(false);
+        m.run({halt, script::set{x86::gpr::rbx, 7}});
+    };
+    {
+        halting m;
+        by_ioapic(m);
+        start(m);
+        halt_once(m);
+        CHECK(m.delivered() == events{nmi_event});
+        CHECK(m.gpr(x86::gpr::rbx) == 7);
+    }
+    {
+        halting m;
+        by_lint0(m);
+        start(m);
+        halt_once(m);
+        CHECK(m.delivered() == events{nmi_event});
+    }
+    {
+        halting m; // masked again: nothing can wake it
+        by_ioapic(m);
+        m.write_mmio(select, 0x14);
+        m.write_mmio(window, 0x10400);
+        start(m);
+        halt_once(m);
+        CHECK(m.stopped() == stop_kind::halted);
+    }
+    {
+        halting m; // the handler of an NMI takes no other
+        by_ioapic(m);
+        m.guest().set_nmi_blocked(true);
+        start(m);
+        halt_once(m);
+        CHECK(m.stopped() == stop_kind::halted);
+    }
+    {
+        halting m; // the HPET sends it itself
+        m.write_mmio(0xfed00110, 0x400);
+        m.write_mmio(0xfed00114, 0xfee00000);
+        m.write_mmio(0xfed00108, 1000);
+        m.write_mmio(0xfed00100, 0x4004);
+        m.write_mmio(0xfed00010, 1);
+        halt_once(m);
+        CHECK(m.delivered() == events{nmi_event});
+    }
+}
