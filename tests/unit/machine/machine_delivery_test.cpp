@@ -287,3 +287,12 @@ TEST_CASE("a task priority that the guest sets by CR8 holds vectors back, and it
     REQUIRE(m.rdmsr(0x808));
     CHECK(m.msr == 0x35);
 }
+
+TEST_CASE("a waiting interrupt goes in behind an exit of the instruction that STI shadows, without a window") {
+    interruptible m;
+    m.interrupts(false);
+    m.send(0x41);
+    m.run({look, script::sti{}, any_exit, script::set{gpr::rbx, 2}});
+    CHECK(m.delivered() == events{external(0x41)});
+    CHECK(m.windows().empty());
+}
