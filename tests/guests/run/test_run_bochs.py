@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`./hv run` in Bochs, on both vendors: the same guests, statuses and options as in QEMU. No emulator stays behind."""
+import contextlib
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -191,6 +193,21 @@ class Tests(Case):
             self.assertEqual(run.returncode, 0, out)
             self.assertIn("\nhv: stopped: exit code, code 0x0\n", out)
         self.expect_nothing_left()
+
+    def test_bochs_waits_for_a_port_for_its_screen(self):
+        taken = []
+        for port in range(5900, 5951):
+            with contextlib.suppress(OSError):  # somebody else's
+                taken.append(socket.create_server(("0.0.0.0", port)))
+        run = subprocess.Popen([HV, "run", "--kernel", PAYLOADS / "exit_zero.elf", "--backend", "vmx"], env=self.own,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            run.wait(3)
+        for one in taken:
+            one.close()
+        out, _ = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 0, out)
+        self.assertEqual(out.count("\nhv: stopped: exit code, code 0x0\n"), 1)
 
     def test_bochs_interactive(self):
         for vendor, how in VENDORS.items():
