@@ -30,6 +30,9 @@ class emulated_cpu {
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment { return cpu_.hardware().segment(name); }
     void set_segment(x86::segment_name name, x86::segment const& value) { cpu_.hardware().set_segment(name, value); }
     [[nodiscard]] auto gdtr() const -> x86::descriptor_table { return cpu_.hardware().gdtr(); }
+    void set_gdtr(x86::descriptor_table const& value) { cpu_.hardware().set_gdtr(value); }
+    [[nodiscard]] auto idtr() const -> x86::descriptor_table { return cpu_.hardware().idtr(); }
+    void set_idtr(x86::descriptor_table const& value) { cpu_.hardware().set_idtr(value); }
     [[nodiscard]] auto cpl() const -> std::uint8_t { return cpu_.hardware().cpl(); }
 
     [[nodiscard]] auto memory() -> auto& { return cpu_.machine().memory(); }

@@ -92,6 +92,15 @@ struct debug_register {
     x86::gpr source;
 };
 
+/// LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT or STR, where the machine's descriptor-table policy is `exits`. Privilege
+/// may not have been checked.
+struct descriptor_table {
+    static constexpr char const* name{"descriptor_table"};
+    enum class table : std::uint8_t { gdtr, idtr, ldtr, tr };
+    table which;
+    bool write; ///< the instruction loads the register
+};
+
 /// An exception of the guest that this machine intercepts.
 struct exception {
     static constexpr char const* name{"exception"};

@@ -10,10 +10,11 @@
 namespace hv::exits {
 
 /// Every kind of exit, in the order in which tables of them are kept and printed.
-using all = meta::types<io_port, cpuid, hlt, msr_read, msr_write, nested_page_fault, control_register, debug_register,
-                        exception, hypercall, undefined_instruction, xsetbv, cache_control, pause, monitor, mwait,
-                        tsc_read, rdpmc, apic_write, end_of_interrupt, interrupt_window, nmi_window, host_interrupt,
-                        deadline, machine_check, task_switch, triple_fault, entry_failed, isolation_broken, unknown>;
+using all =
+    meta::types<io_port, cpuid, hlt, msr_read, msr_write, nested_page_fault, control_register, debug_register,
+                descriptor_table, exception, hypercall, undefined_instruction, xsetbv, cache_control, pause, monitor,
+                mwait, tsc_read, rdpmc, apic_write, end_of_interrupt, interrupt_window, nmi_window, host_interrupt,
+                deadline, machine_check, task_switch, triple_fault, entry_failed, isolation_broken, unknown>;
 
 template <typename Exit>
 inline constexpr std::size_t number_of = meta::index_in<Exit, all>;

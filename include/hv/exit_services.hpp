@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/device_context.hpp>
+#include <hv/emulate/descriptor_tables.hpp>
 #include <hv/emulate/execute.hpp>
 #include <hv/emulated_cpu.hpp>
 #include <hv/exit.hpp>
@@ -158,6 +159,12 @@ class exit_services {
     }
 
     auto on(exits::debug_register const&) -> verdict { return emulate_instruction(); }
+
+    auto on(exits::descriptor_table const&) -> verdict {
+        ++cpu_.stats().emulated_instructions;
+        emulated_cpu<Vcpu> emulated{cpu_};
+        return finish(descriptor_table_instruction(emulated));
+    }
 
     /// Intercepted only to keep the processor from looping in delivery, or for a user's handler: the guest gets it
     /// back.

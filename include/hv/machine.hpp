@@ -68,6 +68,9 @@ struct default_machine {
     /// Whether PAUSE exits; worth it where several vCPUs wait for each other.
     static constexpr pause_policy pause{pause_policy::runs};
     static constexpr pause_loop pauses{};
+    /// Whether the instructions that load and store GDTR, IDTR, LDTR and TR exit; for handlers of
+    /// exits::descriptor_table.
+    static constexpr descriptor_table_policy descriptor_tables{descriptor_table_policy::runs};
     /// Exceptions that exit and are given back, a bit each: #DB and #AC can loop inside the processor without end
     /// (CVE-2015-8104, CVE-2015-5307).
     static constexpr std::uint32_t intercepted_exceptions{1u << 1 | 1u << 17};

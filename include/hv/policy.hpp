@@ -25,6 +25,12 @@ enum class pause_policy : std::uint8_t {
     loop_exits ///< a loop of them exits, where the processor tells loops; else nothing does
 };
 
+/// What LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT and STR do in a guest.
+enum class descriptor_table_policy : std::uint8_t {
+    runs, ///< the processor executes them
+    exits ///< each of them exits, for a handler that watches or refuses; else the guest sees no difference
+};
+
 /// What a processor takes for a loop around PAUSE.
 struct pause_loop {
     std::uint16_t gap{128};     ///< TSC ticks from one PAUSE to the next in the same loop, at most

@@ -52,6 +52,7 @@ class vcpu {
             return false;
     }();
     static constexpr bool answers_hypercalls{Machine::hypercalls};
+    static constexpr bool traps_descriptor_tables{Machine::descriptor_tables == descriptor_table_policy::exits};
 
     vcpu() = default;
     vcpu(vcpu const&) = delete;

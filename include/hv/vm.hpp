@@ -34,6 +34,7 @@ template <typename Machine>
             .trap_tsc = Machine::tsc == tsc_policy::trapped,
             .pause = Machine::pause,
             .pauses = Machine::pauses,
+            .trap_descriptor_tables = Machine::descriptor_tables == descriptor_table_policy::exits,
             .hide_xsave = Machine::hide_xsave,
             .xcr0_allowed = Machine::xcr0_allowed,
             .run_apic = Machine::apic == apic_policy::virtualised and Machine::devices::template has<lapic>,

@@ -31,6 +31,7 @@ struct vm_controls {
     std::uint64_t tsc_ratio{}; ///< of the guest's TSC to the host's, see hv::tsc_scaling; 0: they count alike
     pause_policy pause{pause_policy::runs};
     pause_loop pauses{};           ///< of pause_policy::loop_exits
+    bool trap_descriptor_tables{}; ///< LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT and STR exit
     bool shows_rdtscp{true};       ///< the guest's CPUID has RDTSCP or RDPID; else they are undefined
     bool shows_invpcid{true};      ///< and INVPCID
     bool shows_xsaves{};           ///< XSAVES and XRSTORS, without any supervisor state
@@ -162,6 +163,15 @@ template <typename Handler>
 inline constexpr bool may_run_apic = [] {
     if constexpr (requires { Handler::runs_apic; })
         return Handler::runs_apic;
+    else
+        return true;
+}();
+
+/// Whether the machine behind a handler may have the descriptor-table instructions exit. The same holds.
+template <typename Handler>
+inline constexpr bool may_trap_descriptor_tables = [] {
+    if constexpr (requires { Handler::traps_descriptor_tables; })
+        return Handler::traps_descriptor_tables;
     else
         return true;
 }();

@@ -160,6 +160,9 @@ class instruction_reader {
                 row_.size = width::word;
             else if (register_form_ and i_.op != operation::smsw)
                 row_.destination = slot::none;
+        } else if (which == group::g6) {
+            if (register_form_ and (i_.op == operation::sldt or i_.op == operation::str))
+                row_.size = width::operand; // zero-extended; memory gets a word
         } else if (which == group::g15) {
             if (register_form_) {
                 row_.destination = slot::none;

@@ -37,7 +37,9 @@ class system_bytes {
     [[nodiscard]] auto find(Cpu& cpu, paging_state const& paging, std::uint64_t linear, unsigned size, access wanted)
         -> obstacle {
         place where{};
-        if (auto const stop = translate_bytes(cpu, paging, gva{linear & 0xffff'ffff}, size, wanted, where))
+        if ((paging.efer & x86::efer::lma) == 0)
+            linear &= 0xffff'ffff;
+        if (auto const stop = translate_bytes(cpu, paging, gva{linear}, size, wanted, where))
             return stop;
         first_size_ = where.first_size;
         first_ = cpu.memory().at(where.first, wanted);

@@ -9,6 +9,7 @@ struct pc_variant : pc {
     static constexpr std::uint64_t tsc_frequency{800'000'000};
     static constexpr hv::fill memory_fill{hv::fill::on_fault};
     static constexpr hv::pause_policy pause{hv::pause_policy::exits};
+    static constexpr hv::descriptor_table_policy descriptor_tables{hv::descriptor_table_policy::exits};
     static constexpr std::array direct_msrs{hv::x86::msr::ia32_fs_base, hv::x86::msr::ia32_gs_base,
                                             hv::x86::msr::ia32_kernel_gs_base};
     static constexpr bool halt_detection{false};

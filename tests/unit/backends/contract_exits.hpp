@@ -44,6 +44,8 @@ TEMPLATE_LIST_TEST_CASE("every exit arrives once, with what it says", "", seats)
         control_register{8, true, false, form::mov, x86::gpr::rax, 0},
         debug_register{7, true, true, x86::gpr::rsi},
         debug_register{6, false, true, x86::gpr::r8},
+        descriptor_table{descriptor_table::table::idtr, true},
+        descriptor_table{descriptor_table::table::tr, false},
         exits::exception{x86::exception::alignment_check, 0, 0},
         exits::exception{x86::exception::general_protection, 0x1234, 0},
         exits::exception{x86::exception::page_fault, 6, 0xdead'beef'000},

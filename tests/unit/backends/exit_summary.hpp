@@ -39,6 +39,8 @@ template <typename E>
         if (e.decoded)
             number("source", e.source);
     }
+    if constexpr (requires { e.which; })
+        number("which", e.which), number("write", e.write);
     if constexpr (requires { e.kind; })
         number("kind", e.kind);
     if constexpr (requires { e.offset; })

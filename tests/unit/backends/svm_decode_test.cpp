@@ -40,6 +40,8 @@ TEST_CASE("every exit code means one exit") {
         expected[code] = "host_interrupt";
     expected[0x64] = "interrupt_window";
     expected[0x65] = "control_register";
+    for (std::uint64_t code{0x66}; code < 0x6e; ++code)
+        expected[code] = "descriptor_table";
     expected[0x6e] = "tsc_read";
     expected[0x6f] = "rdpmc";
     expected[0x72] = "cpuid";
@@ -148,5 +150,26 @@ TEST_CASE("a next RIP that comes with a fault or an interrupt, as on Bochs, is n
         };
         CHECK(seat.enter(handler) == verdict::leave);
         CHECK(seat.cpu.instruction_length() == 3);
+    }
+}
+
+TEST_CASE(
+    "the eight descriptor-table intercepts are set where the machine wants them, and tell register and direction") {
+    for (bool const wanted : {false, true}) {
+        svm_seat seat;
+        seat.cpu.detach(seat.host, seat.processors[0]);
+        REQUIRE(seat.machine.create(seat.host, {.nested_root = seat.tables.root(seat.host),
+                                                .trap_descriptor_tables = wanted}) == status::ok);
+        REQUIRE(seat.cpu.create(seat.host, seat.machine) == status::ok);
+        seat.cpu.attach(seat.host, seat.processors[0]);
+        look(seat, [&](vmcb const& b) { CHECK((at<std::uint32_t>(b, 0x00c) >> 6 & 0xff) == (wanted ? 0xffu : 0u)); });
+    }
+    // APM Vol. 2, Appendix C: IDTR, GDTR, LDTR, TR; reads, then writes.
+    using enum exits::descriptor_table::table;
+    constexpr exits::descriptor_table::table order[]{idtr, gdtr, ldtr, tr};
+    for (unsigned i{0}; i < 8; ++i) {
+        auto const found = parts::decode_descriptor_table(0x66 + i);
+        CHECK(found.which == order[i % 4]);
+        CHECK(found.write == (i >= 4));
     }
 }

@@ -67,6 +67,10 @@ inline void act(svm_model::guest& g, script::any_exit const& exit) {
         void operator()(debug_register const& e) {
             g.exit(e.number + (e.write ? 0x30u : 0x20u), static_cast<std::uint64_t>(e.source));
         }
+        void operator()(descriptor_table const& e) {
+            constexpr unsigned codes[]{0x67, 0x66, 0x68, 0x69};
+            g.exit(codes[static_cast<unsigned>(e.which)] + (e.write ? 4u : 0u));
+        }
         void operator()(exits::exception const& e) {
             g.exit(0x40u + static_cast<unsigned>(e.vector), e.error_code, e.qualification);
             if (e.vector == x86::exception::debug)

@@ -49,6 +49,8 @@ TEST_CASE("every basic exit reason means one exit") {
                                                         {43, "interrupt_window"},
                                                         {44, "nested_page_fault"},
                                                         {45, "end_of_interrupt"},
+                                                        {46, "descriptor_table"},
+                                                        {47, "descriptor_table"},
                                                         {48, "nested_page_fault"},
                                                         {50, "undefined_instruction"},
                                                         {51, "tsc_read"},
@@ -159,4 +161,21 @@ TEST_CASE("only instructions that exit have a length") {
     seat.model.next = [](vmx_model::guest& g) { g.exit(10); };
     CHECK(seat.enter(handler) == verdict::leave); // a length that no instruction can have is not believed
     CHECK(seat.cpu.instruction_length() == 0);
+}
+
+TEST_CASE("descriptor-table exiting is on where the machine wants it, and its exits tell register and direction") {
+    for (bool const wanted : {false, true}) {
+        vmx_seat seat{{.trap_descriptor_tables = wanted}};
+        look(seat, [&](vmx_model::guest& g) { CHECK((g.state.at(0x401e) >> 2 & 1) == (wanted ? 1 : 0)); });
+    }
+    // SDM Vol. 3C, "VM-Exit Instruction-Information Field": SGDT, SIDT, LGDT, LIDT; SLDT, STR, LLDT, LTR.
+    using enum exits::descriptor_table::table;
+    for (std::uint32_t identity{0}; identity < 4; ++identity) {
+        auto const of_table = parts::decode_descriptor_table(parts::exit_code{46}, identity << 28 | 0x0fff'ffff);
+        CHECK(of_table.which == (identity % 2 == 0 ? gdtr : idtr));
+        CHECK(of_table.write == (identity >= 2));
+        auto const of_segment = parts::decode_descriptor_table(parts::exit_code{47}, identity << 28 | 0xc000'0000);
+        CHECK(of_segment.which == (identity % 2 == 0 ? ldtr : tr));
+        CHECK(of_segment.write == (identity >= 2));
+    }
 }

@@ -108,6 +108,19 @@ TEST_CASE("a machine whose local APICs the processor runs refuses one that canno
     }
 }
 
+TEST_CASE("a machine whose descriptor-table instructions exit refuses a processor where they cannot, by name") {
+    constexpr vm_controls wanted{.trap_descriptor_tables = true};
+    bench b;
+    CHECK(b.processor.first_lack(b.host, wanted).empty());
+    b.host.set_msr(0x48b, b.host.read_msr(0x48b).value & ~(std::uint64_t{1} << 34));
+    CHECK(b.processor.first_lack(b.host, wanted).find("descriptor-table exiting") == 0);
+    CHECK(b.processor.first_lack(b.host, {}).empty());
+    CHECK(b.missing().empty());
+    modelled_vmx::vm machine;
+    CHECK(machine.create(b.host, wanted) == status::no_device);
+    CHECK(b.host.bytes_in_use() == 0);
+}
+
 TEST_CASE("a processor without VMX, or with VMX locked off, is refused") {
     bench b;
     b.host.set_msr(x86::msr::ia32_feature_control, 1);

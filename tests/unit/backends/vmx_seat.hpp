@@ -68,6 +68,11 @@ inline void act(vmx_model::guest& g, script::any_exit const& exit) {
         void operator()(debug_register const& e) {
             g.exit(29, e.number | (e.write ? 0u : 0x10u) | static_cast<std::uint64_t>(e.source) << 8);
         }
+        void operator()(descriptor_table const& e) {
+            auto const number = static_cast<unsigned>(e.which);
+            g.state.set(0x440e, (number & 1) << 28 | (e.write ? 1u << 29 : 0u));
+            g.exit(46 + number / 2);
+        }
         void operator()(exits::exception const& e) {
             bool const code{x86::has_error_code(e.vector)};
             g.exit_by_event(0x8000'0300u | static_cast<unsigned>(e.vector) | (code ? 0x800u : 0u), e.qualification);

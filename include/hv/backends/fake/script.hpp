@@ -16,10 +16,10 @@ namespace hv::script {
 using any_exit =
     std::variant<exits::io_port, exits::cpuid, exits::hlt, exits::msr_read, exits::msr_write, exits::nested_page_fault,
                  exits::control_register, exits::debug_register, exits::exception, exits::hypercall,
-                 exits::undefined_instruction, exits::xsetbv, exits::cache_control, exits::pause, exits::monitor,
-                 exits::mwait, exits::tsc_read, exits::rdpmc, exits::apic_write, exits::end_of_interrupt,
-                 exits::interrupt_window, exits::nmi_window, exits::host_interrupt, exits::deadline,
-                 exits::machine_check, exits::task_switch, exits::triple_fault, exits::entry_failed,
+                 exits::undefined_instruction, exits::xsetbv, exits::cache_control, exits::descriptor_table,
+                 exits::pause, exits::monitor, exits::mwait, exits::tsc_read, exits::rdpmc, exits::apic_write,
+                 exits::end_of_interrupt, exits::interrupt_window, exits::nmi_window, exits::host_interrupt,
+                 exits::deadline, exits::machine_check, exits::task_switch, exits::triple_fault, exits::entry_failed,
                  exits::isolation_broken, exits::unknown>;
 
 /// An instruction that exits. It executes again until somebody moves RIP or injects an event, as on a processor.

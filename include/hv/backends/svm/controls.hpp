@@ -16,6 +16,16 @@ inline constexpr std::uint32_t nmi{1u << 1};
 inline constexpr std::uint32_t smi{1u << 2};
 inline constexpr std::uint32_t init{1u << 3};
 inline constexpr std::uint32_t vintr{1u << 4};
+inline constexpr std::uint32_t idtr_read{1u << 6};
+inline constexpr std::uint32_t gdtr_read{1u << 7};
+inline constexpr std::uint32_t ldtr_read{1u << 8};
+inline constexpr std::uint32_t tr_read{1u << 9};
+inline constexpr std::uint32_t idtr_write{1u << 10};
+inline constexpr std::uint32_t gdtr_write{1u << 11};
+inline constexpr std::uint32_t ldtr_write{1u << 12};
+inline constexpr std::uint32_t tr_write{1u << 13};
+inline constexpr std::uint32_t descriptor_tables{idtr_read | gdtr_read | ldtr_read | tr_read | idtr_write | gdtr_write |
+                                                 ldtr_write | tr_write};
 inline constexpr std::uint32_t rdtsc{1u << 14};
 inline constexpr std::uint32_t rdpmc{1u << 15};
 inline constexpr std::uint32_t cpuid{1u << 18};
@@ -102,6 +112,8 @@ struct intercept_features {
         set.misc1 |= misc1::smi;
     if (machine.pause == pause_policy::exits or (machine.pause == pause_policy::loop_exits and has.pause_loops))
         set.misc1 |= misc1::pause;
+    if (machine.trap_descriptor_tables)
+        set.misc1 |= misc1::descriptor_tables;
     // Instructions that a guest is not to have: RDPID alone has no intercept.
     if (not machine.shows_rdtscp)
         set.misc2 |= misc2::rdtscp;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/backends/backend.hpp>
 #include <hv/backends/svm/consistency.hpp>
 #include <hv/backends/svm/exit_code.hpp>
 #include <hv/backends/svm/vmcb.hpp>
@@ -100,6 +101,14 @@ namespace hv::backends::svm {
             .resume_flag = bit(info, 48)};
 }
 
+/// The codes from idtr_read to tr_write: four registers, each read and then each written.
+[[nodiscard]] constexpr auto decode_descriptor_table(std::uint64_t code) -> exits::descriptor_table {
+    using enum exits::descriptor_table::table;
+    constexpr exits::descriptor_table::table order[]{idtr, gdtr, ldtr, tr};
+    auto const number = code - static_cast<std::uint64_t>(exit_code::idtr_read);
+    return {.which = order[number & 3], .write = bit(number, 2)};
+}
+
 /// Calls the handler's function for the exit that `cpu` took, once.
 template <typename Host, typename Vcpu, typename Handler>
 [[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
@@ -184,6 +193,10 @@ template <typename Host, typename Vcpu, typename Handler>
     default:
         break;
     }
+    if constexpr (may_trap_descriptor_tables<Handler>)
+        if (code >= static_cast<std::uint64_t>(exit_code::idtr_read) and
+            code <= static_cast<std::uint64_t>(exit_code::tr_write))
+            return handler.on(decode_descriptor_table(code));
     auto const low = static_cast<std::uint8_t>(code);
     if (code <= static_cast<std::uint64_t>(exit_code::write_cr15))
         return handler.on(decode_control_register(low & 0xf, bit(code, 4), control.exitinfo1, assist));

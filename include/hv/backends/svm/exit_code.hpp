@@ -15,6 +15,8 @@ enum class exit_code : std::uint64_t {
     write_dr0 = 0x030, write_dr15 = 0x03f,
     exception0 = 0x040, exception1 = 0x041, exception18 = 0x052, exception31 = 0x05f,
     intr = 0x060, nmi = 0x061, smi = 0x062, init = 0x063, vintr = 0x064, cr0_sel_write = 0x065,
+    idtr_read = 0x066, gdtr_read = 0x067, ldtr_read = 0x068, tr_read = 0x069,
+    idtr_write = 0x06a, gdtr_write = 0x06b, ldtr_write = 0x06c, tr_write = 0x06d,
     rdtsc = 0x06e, rdpmc = 0x06f,
     cpuid = 0x072, rsm = 0x073, iret = 0x074, invd = 0x076, pause = 0x077, hlt = 0x078,
     invlpga = 0x07a, ioio = 0x07b, msr = 0x07c, task_switch = 0x07d, ferr_freeze = 0x07e, shutdown = 0x07f,

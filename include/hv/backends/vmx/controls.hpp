@@ -40,6 +40,7 @@ inline constexpr std::uint32_t activate_secondary_controls{1u << 31};
 namespace secondary {
 inline constexpr std::uint32_t virtualize_apic_accesses{1u << 0};
 inline constexpr std::uint32_t enable_ept{1u << 1};
+inline constexpr std::uint32_t descriptor_table_exiting{1u << 2};
 inline constexpr std::uint32_t enable_rdtscp{1u << 3};
 inline constexpr std::uint32_t virtualize_x2apic_mode{1u << 4};
 inline constexpr std::uint32_t enable_vpid{1u << 5};
@@ -106,6 +107,8 @@ inline constexpr controls isolation{
         set.primary |= primary::pause_exiting;
     else if (machine.pause == pause_policy::loop_exits)
         set.secondary |= secondary::pause_loop_exiting;
+    if (machine.trap_descriptor_tables)
+        set.secondary |= secondary::descriptor_table_exiting;
     // Instructions that a guest executes itself where its CPUID shows them.
     if (machine.shows_rdtscp)
         set.secondary |= secondary::enable_rdtscp;
@@ -181,6 +184,9 @@ inline constexpr named_control apic_names[]{
     {secondary::virtualize_x2apic_mode, "virtualize x2APIC mode (secondary processor-based controls, bit 4)"},
     {secondary::apic_register_virtualization, "APIC-register virtualization (secondary processor-based controls, bit 8)"},
     {secondary::virtual_interrupt_delivery, "virtual-interrupt delivery (secondary processor-based controls, bit 9)"}};
+/// Of a machine whose descriptor-table instructions exit.
+inline constexpr named_control descriptor_table_names[]{
+    {secondary::descriptor_table_exiting, "descriptor-table exiting (secondary processor-based controls, bit 2)"}};
 inline constexpr named_control exit_names[]{
     {vm_exit::save_debug_controls, "save debug controls (VM-exit controls, bit 2)"},
     {vm_exit::host_address_space_size, "host address-space size (VM-exit controls, bit 9)"},

@@ -114,6 +114,16 @@ namespace hv::backends::vmx {
             .resume_flag = (rflags & x86::rflags::rf) != 0};
 }
 
+/// SDM Vol. 3C, "Format of the VM-Exit Instruction-Information Field as Used for LIDT, LGDT, SIDT, or SGDT" and "… for
+/// LLDT, LTR, SLDT, and STR": bits 29:28 tell the instructions apart alike.
+[[nodiscard]] constexpr auto decode_descriptor_table(exit_code code, std::uint32_t information)
+    -> exits::descriptor_table {
+    using enum exits::descriptor_table::table;
+    bool const second{bit(information, 28)};
+    return {.which = code == exit_code::gdtr_or_idtr ? (second ? idtr : gdtr) : (second ? tr : ldtr),
+            .write = bit(information, 29)};
+}
+
 /// The exits of a local APIC that the processor runs.
 template <typename Vcpu, typename Handler>
 [[nodiscard]] auto decode_apic(Vcpu& cpu, Handler& handler, exit_code code) -> verdict {
@@ -227,6 +237,11 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
     case exit_code::virtualized_eoi:
         if constexpr (may_run_apic<Handler>)
             return decode_apic(cpu, handler, code);
+        break;
+    case exit_code::gdtr_or_idtr:
+    case exit_code::ldtr_or_tr:
+        if constexpr (may_trap_descriptor_tables<Handler>)
+            return handler.on(decode_descriptor_table(code, fields.template read<vm_exit_instruction_information>()));
         break;
     default:
         break;

@@ -59,7 +59,10 @@ struct features {
 
     /// What one machine needs beyond that and the processor lacks; empty if nothing.
     [[nodiscard]] constexpr auto first_lack(vm_controls const& machine) const -> std::string_view {
-        return machine.run_apic ? first_missing(secondary, apic_names) : std::string_view{};
+        if (machine.run_apic)
+            if (auto const name = first_missing(secondary, apic_names); not name.empty())
+                return name;
+        return machine.trap_descriptor_tables ? first_missing(secondary, descriptor_table_names) : std::string_view{};
     }
 
     [[nodiscard]] constexpr auto report() const -> processor_report {
