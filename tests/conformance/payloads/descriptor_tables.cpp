@@ -197,6 +197,17 @@ void judge_user() {
     expect_equal(reinterpret_cast<pseudo_descriptor*>(here + 4096 - 64)->base, sgdt().base, "SGDT of ring 3");
     expect_equal(reinterpret_cast<pseudo_descriptor*>(here + 4096 - 48)->base, sidt().base, "SIDT of ring 3");
     expect_equal(*reinterpret_cast<u16*>(here + 4096 - 16), task, "STR of ring 3");
+    constexpr u64 umip{1u << 11};
+    if ((cpuid(7).ecx >> 2 & 1) == 0)
+        return;
+    write_cr4(read_cr4() | umip);
+    for (unsigned at{}; at <= 15; at += 5) {
+        auto const c = attempt_user(here + at, here + 4096);
+        expect_equal(c.vector, vector::protection, "stores of ring 3 with UMIP");
+        expect_equal(c.rip, here + at, "where they are");
+    }
+    expect_equal(str(), task, "STR of ring 0 with UMIP");
+    write_cr4(read_cr4() & ~umip);
 }
 
 } // namespace
