@@ -6,6 +6,12 @@
 # 16 ns each), so that timers and counters agree however busy this computer is. SECONDS_LIMIT bounds other runs (180).
 set -u
 status=$1 text=$2 image=$3 payload=$4
+for file in "$image" "$payload"; do # QEMU's own failure is the status of an image that ends with 0
+  [[ -f $file ]] || {
+    echo "expect_run: there is no $file"
+    exit 1
+  }
+done
 words="memory=64"
 [[ $payload != *.bin ]] || words+=" flat"
 
