@@ -278,6 +278,7 @@ TEST_CASE("in IA-32e mode LLDT and LTR take descriptors of sixteen bytes") {
     refused(wide_tss, ltr_a);
     refused(wide_typed, lldt_a);
     refused(wide_far, lldt_a);
+    set_wide(c, wide_end - 8, 0, 0x82);
     refused(wide_end - 8, lldt_a); // half of it is in the table
     set_wide(c, wide_tss, old_tss_at, 0x81);
     refused(wide_tss, ltr_a); // no 16-bit tasks
@@ -308,6 +309,10 @@ TEST_CASE("a page that is not there or not writable faults before anything chang
     faults(c, ltr_a, event::make(exception::page_fault, 3));
     c[gpr::rax] = wide_ldt;
     succeeds(c, lldt_a);
+    map(c, high, gdt_at, page::all);
+    c.cr[4] |= x86::cr4::smap;
+    c.set_rflags(2 | x86::rflags::ac);
+    faults(c, lldt_a, event::make(exception::page_fault, 1)); // no access of the program's own: AC does not count
     map(c, high, gdt_at, 0);
     faults(c, lldt_a, event::make(exception::page_fault, 0)); // the supervisor's, though user pages hold the code
     c[gpr::rbx] = 0x8000'0000'0000;
