@@ -47,7 +47,7 @@ class event_delivery {
 
     /// Puts what the guest must take next into the delivery slot, and asks for an exit when what is left can go in.
     /// False if the guest's processor shut down instead.
-    [[nodiscard]] auto deliver() -> bool {
+    [[nodiscard, gnu::always_inline]] auto deliver() -> bool {
         auto& hardware = cpu_.hardware();
         auto const& events = cpu_.events();
         if constexpr (Vcpu::has_lapic) {
