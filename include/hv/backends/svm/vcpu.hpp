@@ -190,13 +190,13 @@ class vcpu : public events {
 
     template <typename Host>
     void switch_worlds(Host& host, processor& on) {
-        auto const todo = std::exchange(due_, static_cast<std::uint8_t>(due_ & due::extended_state));
-        if ((todo & (due::address_space | due::flush)) != 0)
-            choose_address_space(on, (todo & due::flush) != 0);
+        auto const work = std::exchange(due_, static_cast<std::uint8_t>(due_ & due::extended_state));
+        if ((work & (due::address_space | due::flush)) != 0)
+            choose_address_space(on, (work & due::flush) != 0);
         injected_ = before_delivery();
-        if ((todo & due::tsc_aux) != 0 and on.features_.tsc_aux)
+        if ((work & due::tsc_aux) != 0 and on.features_.tsc_aux)
             static_cast<void>(host.write_msr(x86::msr::ia32_tsc_aux, tsc_aux_));
-        if ((todo & due::cr2) != 0) // VMRUN loads it, but not in Bochs
+        if ((work & due::cr2) != 0) // VMRUN loads it, but not in Bochs
             WorldSwitch::write_cr2(vmcb_->save.cr2);
         auto const host_xcr0 = on.displaced_.xcr0, host_xss = on.displaced_.xss;
         if (xsave_ and xcr0_ != host_xcr0)
