@@ -31,3 +31,8 @@ struct pc_bench : pc {
     static constexpr hv::fill memory_fill{hv::fill::on_fault};
     static constexpr hv::leaf_size largest_leaf{hv::leaf_size::four_kib};
 };
+
+/// The same machine on Intel's processors, for ./hv bench --backend vmx in Bochs.
+struct pc_bench_vmx : pc_bench {
+    using backend = hv::vmx;
+};

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a guest's operations cost, counted by QEMU: under -icount shift=0 the TSC advances by one for each instruction of
-guest and hypervisor together.
+"""What a guest's operations cost, counted by an emulator: the TSC advances by one for each instruction of guest and
+hypervisor together, QEMU's under -icount shift=0, Bochs's always.
 """
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ LINE = re.compile(r"^bench: (\w+) min (\d+) median (\d+) p90 (\d+) max (\d+) set
 COLUMNS = ("min", "median", "p90", "max", "setup", "n")
 WELL_ENDED = 1  # what QEMU leaves with where a 0 is written to isa-debug-exit
 SECONDS = 240
+BOCHS = Path(__file__).resolve().parent.parent / "scripts/bochs_run.sh"
+MODELS = {"svm": "ryzen", "vmx": "corei7_skylake_x"}
 
 
 def command(*arguments):
@@ -27,16 +30,16 @@ def of_image(image, guest):
                     "-append", "memory=64"), guest.parent)
 
 
-def run(arguments, folder=None):
+def run(arguments, folder=None, well_ended=WELL_ENDED, **settings):
     """What a machine prints until it ends well."""
     try:
-        done = subprocess.run(arguments, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=SECONDS)
+        done = subprocess.run(arguments, cwd=folder, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=SECONDS)
     except FileNotFoundError:
         sys.exit(f"bench: {arguments[0]} is not installed")
     except subprocess.TimeoutExpired:
         sys.exit(f"bench: no end after {SECONDS} s")
-    if done.returncode != WELL_ENDED:
+    if done.returncode != well_ended:
         sys.exit(f"bench: the guest did not end well:\n{done.stdout}{done.stderr}")
     return done.stdout
 
@@ -47,5 +50,7 @@ def operations(text):
     return found or sys.exit(f"bench: the guest measured nothing:\n{text}")
 
 
-def measure(image, guest):
+def measure(image, guest, emulator="qemu", backend="svm"):
+    if emulator == "bochs":
+        return operations(run([BOCHS, image, "memory=64", f"{guest}=bench"], well_ended=0, MODEL=MODELS[backend]))
     return operations(run(*of_image(image, guest)))

@@ -1,10 +1,11 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: BSD-2-Clause
-"""run.py IMAGE GUEST [--json] [--budget FILE]: what each operation of the bench guest costs on an image, in instructions.
+"""run.py IMAGE GUEST [option...]: what each operation of the bench guest costs on an image, in instructions.
 
-QEMU counts: under -icount shift=0 the TSC advances by one for each instruction of guest and hypervisor together. An
-operation's cost holds its own instructions, the column `setup` says how many before the one that exits. --json prints
-one object a line. --budget compares with the file's numbers and fails where one is exceeded by more than 2 percent.
+The emulator counts: its TSC advances by one for each instruction of guest and hypervisor together. An operation's cost
+holds its own instructions, the column `setup` says how many before the one that exits. --emulator and --backend are
+those of ./hv run. --json prints one object a line. --budget compares with the file's numbers and fails where one is
+exceeded by more than 2 percent.
 """
 import argparse
 import json
@@ -33,12 +34,17 @@ def main():
     arguments.add_argument("guest")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--budget", type=Path)
+    arguments.add_argument("--emulator", choices=("qemu", "bochs"), default="qemu")
+    arguments.add_argument("--backend", choices=("svm", "vmx"), default="svm")
     asked = arguments.parse_args()
-    found = measure(asked.image, asked.guest)
+    found = measure(asked.image, asked.guest, asked.emulator, asked.backend)
+    where = {} if asked.emulator == "qemu" else {"emulator": asked.emulator, "backend": asked.backend}
     if asked.json:
         for name, numbers in found.items():
-            print(json.dumps({"name": name, **numbers}))
+            print(json.dumps({"name": name, **numbers, **where}))
     else:
+        if where:
+            print(f"Bochs, {asked.backend}: ticks of its TSC, one for each instruction")
         print(f"{'operation':32}" + "".join(f"{c:>8}" for c in COLUMNS))
         for name, numbers in found.items():
             print(f"{name:32}" + "".join(f"{numbers[c]:8}" for c in COLUMNS))
