@@ -70,6 +70,18 @@ class nested_table {
         return status::ok;
     }
 
+    /// Maps one page where its table is there already, and leaves one that is mapped as it is: all that most first
+    /// touches of a guest need. False: `map` makes the table.
+    [[nodiscard]] auto fill_page(Host& host, gpa page, hpa to, access allowed, memory_type type) -> bool {
+        auto const found = find(host, page);
+        if (Format::is_present(load(found.entry())))
+            return true;
+        if (found.level != 1)
+            return false;
+        store(found.entry(), Format::leaf(to, 1, allowed, type));
+        return true;
+    }
+
     /// Removes every translation of [first, first + bytes). Larger entries at the edges are split.
     auto unmap(Host& host, gpa first, std::uint64_t bytes) -> status {
         return change(host, first, bytes, [](std::uint64_t, unsigned) { return std::uint64_t{}; });

@@ -305,7 +305,10 @@ class guest_physical_map {
                 host.physical(p.object->memory.at(inside)).value % large == 0)
                 return fill_range(host, p, block, block + large);
         }
-        return fill_range(host, p, address.page(), address.page() + page_size);
+        auto const page = address.page();
+        auto const from = host.physical(p.object->memory.at(p.offset + (page - p.first)));
+        return table_.fill_page(host, page, from, p.allowed, memory_type::write_back) or
+               map_pages(host, page, from, page_size, p.allowed) == status::ok;
     }
 
     auto apply(Host& host, gpa page, dirty_operation operation) -> bool {

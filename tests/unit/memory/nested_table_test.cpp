@@ -164,6 +164,35 @@ TEMPLATE_TEST_CASE("unmapping what is not mapped costs nothing", "", hv::npt_for
     CHECK(s.h.allocations() == 1);
 }
 
+TEMPLATE_TEST_CASE("a page is filled where its table is there already, and never in place of another", "",
+                   hv::npt_format, hv::ept_format) {
+    subject<TestType> s;
+    auto const fill = [&s](std::uint64_t page, std::uint64_t to) {
+        return s.table.fill_page(s.h, gpa{page}, hpa{to}, rx, memory_type::write_back);
+    };
+    CHECK_FALSE(fill(GiB, 7 * KiB4));
+    CHECK(s.leaves().empty());
+    REQUIRE(s.table.map(s.h, gpa{GiB + KiB4}, hpa{9 * KiB4}, KiB4, rwx, memory_type::write_back) == status::ok);
+    auto const pages = s.h.allocations();
+    CHECK(fill(GiB, 7 * KiB4));
+    CHECK(fill(GiB + KiB4, 7 * KiB4));
+    CHECK(s.h.allocations() == pages);
+    auto const found = s.leaves();
+    REQUIRE(found.size() == 2);
+    CHECK(found[0].first == gpa{GiB});
+    CHECK(found[0].bytes == KiB4);
+    CHECK(found[0].address == hpa{7 * KiB4});
+    CHECK(found[0].allowed == rx);
+    CHECK(found[0].type == memory_type::write_back);
+    CHECK(found[1].address == hpa{9 * KiB4});
+    CHECK(found[1].allowed == rwx);
+    CHECK_FALSE(fill(GiB + MiB2, 7 * KiB4)); // the next table
+
+    REQUIRE(s.table.map(s.h, gpa{4 * GiB}, hpa{MiB2}, MiB2, rwx, memory_type::write_back) == status::ok);
+    CHECK(fill(4 * GiB + KiB4, 7 * KiB4)); // a large entry maps it
+    CHECK(s.table.lookup(s.h, gpa{4 * GiB + KiB4}).bytes == MiB2);
+}
+
 TEMPLATE_TEST_CASE("arguments that make no range are refused", "", hv::npt_format, hv::ept_format) {
     subject<TestType> s{};
     auto const map = [&](std::uint64_t first, std::uint64_t to, std::uint64_t bytes, hv::access a) {
