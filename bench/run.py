@@ -12,9 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from measure import COLUMNS, measure
-
-TOLERANCE = 1.02
+from measure import COLUMNS, TOLERANCE, measure
 
 
 def over_budget(found, budget):

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <hv/time.hpp>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -10,17 +8,17 @@
 
 namespace hv::bare {
 
-/// Finds the lines `hv-guest: mark A` … `mark Z` in what a guest prints and notes when each came: the image's own clock
-/// judges the guest's.
+/// Finds the lines `hv-guest: mark A` … `mark Z` in what a guest prints and notes the TSC when each came: the image's
+/// own clock judges the guest's.
 class console_marks {
   public:
     static constexpr std::size_t letters{26};
 
-    template <typename Clock>
-    constexpr void put(std::uint8_t byte, Clock const& clock) {
+    template <typename Host>
+    constexpr void put(std::uint8_t byte, Host const& host) {
         if (matched_ == pattern.size()) {
             if (byte >= 'A' and byte <= 'Z')
-                times_[byte - 'A'] = clock.now();
+                tsc_[byte - 'A'] = host.tsc();
             matched_ = 0;
         } else if (byte == static_cast<std::uint8_t>(pattern[matched_])) {
             ++matched_;
@@ -29,15 +27,15 @@ class console_marks {
         }
     }
 
-    /// When the mark was seen; 0 if it was not.
-    [[nodiscard]] constexpr auto at(char letter) const -> nanoseconds {
-        return times_[static_cast<std::size_t>(letter - 'A')];
+    /// The host's TSC when the mark was seen; 0 if it was not.
+    [[nodiscard]] constexpr auto at(char letter) const -> std::uint64_t {
+        return tsc_[static_cast<std::size_t>(letter - 'A')];
     }
 
   private:
     static constexpr std::string_view pattern{"hv-guest: mark "};
     std::size_t matched_{};
-    std::array<nanoseconds, letters> times_{};
+    std::array<std::uint64_t, letters> tsc_{};
 };
 
 } // namespace hv::bare

@@ -44,11 +44,20 @@ inline auto behind_first_word(std::string_view line) -> std::string_view {
 }
 
 template <typename Host>
-void print_seconds(Host& h, std::string_view what, nanoseconds d) {
-    auto const ms = static_cast<std::uint64_t>(d / 1'000'000);
+void print_seconds(Host& h, std::string_view what, std::uint64_t ticks) {
+    auto const ms = static_cast<std::uint64_t>(time_for(ticks, h.tsc_frequency()) / 1'000'000);
     text_line<> line;
     line.text(what).decimal(ms / 1000).character('.').character(static_cast<char>('0' + ms / 100 % 10));
     line.character(static_cast<char>('0' + ms / 10 % 10)).character(static_cast<char>('0' + ms % 10)).text(" s");
+    h.log(line.view());
+}
+
+/// When the guest's init began. Under QEMU's -icount the counter began at power-on and counts instructions.
+template <typename Host>
+void print_start(Host& h, std::uint64_t started, std::uint64_t init) {
+    print_seconds(h, "first entry to mark I ", init - started);
+    text_line<> line;
+    line.text("TSC at the first entry ").decimal(started).text(", at mark I ").decimal(init);
     h.log(line.view());
 }
 
@@ -123,9 +132,9 @@ auto run_guest(host& h, boot_information const& boot) -> int {
     }
     auto& cpu = machine.cpu(0);
     cpu.start(loaded.start);
-    auto const started = h.now();
+    auto const started = h.tsc();
     cpu.run();
-    auto const ended = h.now();
+    auto const ended = h.tsc();
 
     auto const& reason = machine.reason();
     auto const status = detail::status_of(reason);
@@ -138,7 +147,7 @@ auto run_guest(host& h, boot_information const& boot) -> int {
         print_exits(h, cpu.stats());
         detail::print_seconds(h, "guest ran ", ended - started);
         if (auto const i = h.marks().at('I'); i > started)
-            detail::print_seconds(h, "first entry to mark I ", i - started);
+            detail::print_start(h, started, i);
         if (auto const a = h.marks().at('A'), b = h.marks().at('B'); a != 0 and b > a)
             detail::print_seconds(h, "mark A to mark B ", b - a);
     }
