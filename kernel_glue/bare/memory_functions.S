@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The functions that a freestanding compiler and std::string_view call on their own. Not in C++: at -O2 a compiler may turn the loop of
-// memcpy into a call of memcpy.
+// The functions that a freestanding compiler and std::string_view call on their own. Not in C++: at -O2 a compiler may
+// turn the loop of memcpy into a call of memcpy. Those that move a guest's kernel go by words: an emulator executes one
+// step for each, whatever its width.
 
 .section .text.memory_functions, "ax"
 .macro function name
@@ -16,14 +17,24 @@
 function memcpy
     movq %rdi, %rax
     movq %rdx, %rcx
+    shrq $3, %rcx
+    rep movsq
+    movl %edx, %ecx
+    andl $7, %ecx
     rep movsb
     ret
 end memcpy
 
 function memset
     movq %rdi, %r8
-    movl %esi, %eax
+    movzbl %sil, %eax
+    movabsq $0x0101010101010101, %rcx
+    imulq %rcx, %rax
     movq %rdx, %rcx
+    shrq $3, %rcx
+    rep stosq
+    movl %edx, %ecx
+    andl $7, %ecx
     rep stosb
     movq %r8, %rax
     ret

@@ -59,6 +59,14 @@ void check_memory_functions(checks& check) {
     __builtin_memset(bytes + 1, 'x', n(3));
     __builtin_memcpy(bytes + 8, "YZ", n(2));
     check("memset and memcpy", __builtin_memcmp(bytes, "axxxefghYZ", n(11)) == 0);
+    char words[24]{}, copy[24]{};
+    __builtin_memset(words + 1, 0x1a5, n(21));
+    check("memset of words and a rest",
+          words[0] == 0 and words[1] == '\xa5' and words[16] == '\xa5' and words[21] == '\xa5' and words[22] == 0);
+    for (char i{0}; i != 24; ++i)
+        words[static_cast<std::size_t>(i)] = i;
+    __builtin_memcpy(copy, words + 1, n(19));
+    check("memcpy of words and a rest", __builtin_memcmp(copy, words + 1, n(19)) == 0 and copy[19] == 0);
     check("memcmp orders", __builtin_memcmp("abc", "abd", n(3)) < 0 and __builtin_memcmp("ab\xff", "abd", n(3)) > 0 and
                                __builtin_memcmp("abc", "abd", n(0)) == 0);
     check("memchr", __builtin_memchr(bytes, 'Z', n(16)) == bytes + 9 and
