@@ -133,9 +133,7 @@ class board<meta::types<Devices...>> {
     [[nodiscard]] constexpr auto timers_touched() const -> bool { return timers_touched_; }
     [[nodiscard]] constexpr auto take_timers_touched() -> bool { return std::exchange(timers_touched_, false); }
 
-  private:
-    enum class answer : std::uint8_t { nobody, part, whole };
-
+  protected:
     template <std::size_t Owner>
     [[nodiscard, gnu::always_inline]] constexpr auto reading() -> auto& {
         auto& device = meta::get<Owner>(devices_);
@@ -160,6 +158,9 @@ class board<meta::types<Devices...>> {
             return write(owner);
         }
     }
+
+  private:
+    enum class answer : std::uint8_t { nobody, part, whole };
 
     template <typename Context>
     struct port_reader {

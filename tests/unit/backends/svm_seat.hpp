@@ -113,12 +113,14 @@ inline void act(svm_model::guest& g, script::any_exit const& exit) {
     std::visit(cases{g, set_edx_eax}, exit);
 }
 
-/// One vCPU on a modelled SVM processor, as the contract wants to see it.
-struct svm_seat {
-    using backend = modelled_svm;
+/// One vCPU on a modelled SVM processor, as the contract wants to see it. The backend is modelled_svm, or stands before
+/// it.
+template <typename Backend>
+struct basic_svm_seat {
+    using backend = Backend;
     static constexpr bool nmi_window_comes_before_iret{true};
 
-    explicit svm_seat(vm_controls controls = {}) {
+    explicit basic_svm_seat(vm_controls controls = {}) {
         outer = std::exchange(modelled_world_switch::model, &model);
         describe_processor();
         REQUIRE(tables.create(host) == status::ok);
@@ -133,7 +135,7 @@ struct svm_seat {
         REQUIRE(cpu.create(host, machine) == status::ok);
         cpu.attach(host, processors[0]);
     }
-    ~svm_seat() {
+    ~basic_svm_seat() {
         cpu.detach(host, processors[hosted::this_processor]);
         cpu.destroy(host);
         machine.destroy(host);
@@ -141,8 +143,8 @@ struct svm_seat {
         hosted::this_processor = 0;
         modelled_world_switch::model = outer;
     }
-    svm_seat(svm_seat const&) = delete;
-    auto operator=(svm_seat const&) -> svm_seat& = delete;
+    basic_svm_seat(basic_svm_seat const&) = delete;
+    auto operator=(basic_svm_seat const&) -> basic_svm_seat& = delete;
 
     void describe_processor() {
         auto const features = 1u | (model.has_next_rip ? 8u : 0u) | (model.has_clean_bits ? 0x20u : 0u) |
@@ -224,10 +226,11 @@ struct svm_seat {
     svm_model model{host};
     svm_model* outer{}; ///< seats nest
     nested_table<npt_format, hosted::host> tables{};
-    backend::processor processors[2]{};
-    backend::vm machine{};
-    backend::vcpu cpu{};
+    typename backend::processor processors[2]{};
+    typename backend::vm machine{};
+    typename backend::vcpu cpu{};
     std::uint64_t loaded{};
 };
+using svm_seat = basic_svm_seat<modelled_svm>;
 
 } // namespace hv::test

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <bench/machine.hpp>
+#include <bench/pointers/backend.hpp>
+#include <bench/pointers/board.hpp>
+
+#include <kernel_glue/bare/host.hpp>
+
+/// The bench's pc with every decision that a machine makes at compile time made at run time, through pointers.
+struct pc_bench_pointers : pc_bench {
+    using backend = hv::pointers::pointer_backend<pc_bench::backend, hv::bare::host>;
+    using devices = hv::pointers::registered_devices<pc_bench::devices>;
+};
