@@ -3,10 +3,10 @@
 # bochs_run.sh IMAGE WORDS [MODULE[=STRING]...]: boot a bare-metal image in Bochs, headless. Serial output goes to
 # stdout while it comes; the exit status is the image's own, 3 if Bochs gave up, 124 after a timeout, 2 for bad usage.
 # An IMAGE that ends in .iso is a CD that boots by itself.
-# Environment: MODEL (corei7_skylake_x), MEMORY in MiB (256), SECONDS_LIMIT (120, 0: none), IPS instructions an emulated
-# second (50000000), LOG a file for the second serial port, DEBUG one for the debug port, INTERACTIVE=1 makes stdin the
-# serial input (Ctrl-A X ends with 130), COMMANDS for Bochs's debugger and ANSWERS a file for what it says, KEEP=1 keeps
-# Bochs's own files and says where.
+# Environment: MODEL (corei7_skylake_x), PROCESSORS (1), MEMORY in MiB (256), SECONDS_LIMIT (120, 0: none), IPS
+# instructions an emulated second (50000000), LOG a file for the second serial port, DEBUG one for the debug port,
+# INTERACTIVE=1 makes stdin the serial input (Ctrl-A X ends with 130), COMMANDS for Bochs's debugger and ANSWERS a file
+# for what it says, KEEP=1 keeps Bochs's own files and says where.
 set -euo pipefail
 
 (($# >= 2)) || {
@@ -42,10 +42,10 @@ else
 fi
 [[ -z ${LOG-} ]] || ln -s "$(realpath -- "$LOG")" "$scratch/log_port"
 [[ -z ${ANSWERS-} ]] || ln -s "$(realpath -- "$ANSWERS")" "$scratch/screen"
-HV_MODEL=${MODEL:-corei7_skylake_x} HV_MEMORY=${MEMORY:-256} HV_IPS=${IPS:-50000000}
+HV_MODEL=${MODEL:-corei7_skylake_x} HV_MEMORY=${MEMORY:-256} HV_IPS=${IPS:-50000000} HV_PROCESSORS=${PROCESSORS:-1}
 HV_ERRORS=ignore
 [[ -z ${KEEP-} ]] || HV_ERRORS=report
-export HV_MODEL HV_MEMORY HV_IPS HV_ERRORS
+export HV_MODEL HV_MEMORY HV_IPS HV_PROCESSORS HV_ERRORS
 
 # Nobody outlives who started it. Debian's Bochs starts in its debugger.
 cd "$scratch"

@@ -35,8 +35,9 @@ struct board {
             identity[n].global = n;
         return identity;
     }()};
-    std::size_t processor_count{0}; ///< that firmware enabled; this host runs on the first
-    hpa hpet{};                     ///< 0: none
+    std::array<std::uint32_t, 64> processors{}; ///< APIC ids of those that firmware enabled, as far as there is room
+    std::size_t processor_count{0};             ///< of them
+    hpa hpet{};                                 ///< 0: none
 };
 
 namespace detail {
@@ -62,6 +63,12 @@ void read_fadt(board& b, physical_memory auto const& memory, hpa at, std::uint32
         b.pm_timer_port = static_cast<std::uint16_t>(port);
 }
 
+/// `flags` are a MADT entry's: bit 0 says that the processor is enabled.
+constexpr void add_processor(board& b, std::uint32_t apic_id, std::uint32_t flags) {
+    if ((flags & 1) != 0 and b.processor_count != b.processors.size())
+        b.processors[b.processor_count++] = apic_id;
+}
+
 void read_madt(board& b, physical_memory auto const& memory, hpa at, std::uint32_t size) {
     enum : std::uint8_t { local_apic, io_apic, source_override, local_apic_override = 5, local_x2apic = 9 };
     if (size < 44)
@@ -75,11 +82,11 @@ void read_madt(board& b, physical_memory auto const& memory, hpa at, std::uint32
         switch (load<std::uint8_t>(memory, entry)) {
         case local_apic:
             if (length >= 8)
-                b.processor_count += load<std::uint32_t>(memory, entry + 4) & 1;
+                add_processor(b, load<std::uint8_t>(memory, entry + 3), load<std::uint32_t>(memory, entry + 4));
             break;
         case local_x2apic:
             if (length >= 16)
-                b.processor_count += load<std::uint32_t>(memory, entry + 8) & 1;
+                add_processor(b, load<std::uint32_t>(memory, entry + 4), load<std::uint32_t>(memory, entry + 8));
             break;
         case io_apic:
             if (length >= 12 and b.io_apic_count != b.io_apics.size())

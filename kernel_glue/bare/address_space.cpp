@@ -30,6 +30,18 @@ void unmap(page_tables& tables, guard_page const& guard) {
     tables.set(at(&guard), at(&guard) + page_size, mapping::none);
 }
 
+void unmap_guards(page_tables& tables, stacks const& of) {
+    unmap(tables, of.guard);
+    for (auto const& stack : of.trap)
+        unmap(tables, stack.guard);
+}
+
+auto has_gigabyte_pages() -> bool {
+    return (cpuid(0x80000001).edx & 1u << 26) != 0;
+}
+
+constexpr std::uint64_t memory_types{0x0007040600070406}; // as after reset: mapping::device relies on it
+
 /// Extended control bits that the processor has and that cost nothing.
 void protect() {
     constexpr std::uint32_t smep{1u << 7}, smap{1u << 20}, umip{1u << 2};
@@ -53,8 +65,7 @@ void add_free_memory(page_allocator& memory, boot_information const& boot, std::
 }
 
 auto enter_address_space(page_allocator& memory, boot_information const& boot) -> std::uint64_t {
-    constexpr std::uint32_t gigabyte_pages{1u << 26};
-    page_tables tables{memory, (cpuid(0x80000001).edx & gigabyte_pages) != 0};
+    page_tables tables{memory, has_gigabyte_pages()};
     auto mapped = boot_mapping_end;
     tables.set(0, boot_mapping_end, mapping::device);
     for (auto const& e : boot.memory())
@@ -66,15 +77,26 @@ auto enter_address_space(page_allocator& memory, boot_information const& boot) -
     tables.set(at(image_start), at(rodata_start), mapping::code);
     tables.set(at(rodata_start), at(data_start), mapping::constant);
     tables.set(at(data_start), at(image_end), mapping::data);
-    unmap(tables, hv_bare_stacks.guard);
-    for (auto const& stack : hv_bare_stacks.trap)
-        unmap(tables, stack.guard);
+    unmap_guards(tables, hv_bare_stacks);
     if (not tables.is_complete())
         return 0;
-    write_known_msr(x86::msr::ia32_pat, 0x0007040600070406); // as after reset: mapping::device relies on it
-    write_cr3(tables.root().value);
-    protect();
+    join_address_space(tables.root().value);
     return mapped;
+}
+
+auto guard_stacks(page_allocator& memory, std::span<stacks> further) -> bool {
+    auto const root = read_cr3();
+    page_tables tables{memory, has_gigabyte_pages(), hpa{root}};
+    for (auto const& one : further)
+        unmap_guards(tables, one);
+    write_cr3(root);
+    return tables.is_complete();
+}
+
+void join_address_space(std::uint64_t root) {
+    write_known_msr(x86::msr::ia32_pat, memory_types);
+    write_cr3(root);
+    protect();
 }
 
 } // namespace hv::bare

@@ -159,6 +159,7 @@ long_mode:
 sorry:
     .asciz "hv: this processor has no long mode or no execute-disable\r\n"
 .balign 8
+.globl boot_gdt
 boot_gdt: // accessed bits are set: the table is read-only
     .quad 0
     .quad 0x00af9b000000ffff
@@ -170,6 +171,7 @@ boot_gdtr:
 
 .section .bss.boot, "aw", @nobits
 .balign 4096
+.globl boot_page_map
 boot_page_map:
     .skip 4096
 boot_page_directory_pointers:

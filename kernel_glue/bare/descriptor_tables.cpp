@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include "descriptor_tables.hpp"
+
 #include "stacks.hpp"
 #include "trap.hpp"
 
@@ -6,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 extern "C" char const hv_bare_vectors[];
 
@@ -24,17 +27,6 @@ constexpr std::uint16_t data_selector{0x10};
 constexpr std::uint16_t task_selector{0x18};
 constexpr std::size_t vector_stride{16};
 
-/// SDM Vol. 3A, "64-Bit TSS Format": words, because the fields straddle their natural alignment.
-struct task_state {
-    std::array<std::uint32_t, 26> words;
-
-    void set_interrupt_stack(unsigned index, std::uint64_t top) {
-        words[9 + 2 * index] = static_cast<std::uint32_t>(top);
-        words[10 + 2 * index] = static_cast<std::uint32_t>(top >> 32);
-    }
-};
-static_assert(sizeof(task_state) == 104);
-
 /// SDM Vol. 3A, "64-Bit IDT Gate Descriptors".
 struct gate {
     std::uint16_t offset_15_0;
@@ -52,13 +44,8 @@ struct [[gnu::packed]] table_register {
     std::uint64_t base;
 };
 
-/// What each processor has of its own.
-struct processor_tables {
-    std::array<std::uint64_t, 5> gdt{0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0};
-    task_state task{};
-};
-
-constinit processor_tables tables{};
+constinit processor_tables first_tables{};
+constinit std::span<stacks> further_stacks{};
 alignas(16) constinit std::array<gate, 256> idt{};
 
 /// Stacks that are not the interrupted one, by vector. 0: the interrupted one.
@@ -92,9 +79,13 @@ void fill_idt() {
 
 void load_descriptor_tables() {
     fill_idt();
+    load_descriptor_tables(first_tables, hv_bare_stacks);
+}
+
+void load_descriptor_tables(processor_tables& tables, stacks& own) {
     for (unsigned n{0}; n != stacks::trap_count; ++n)
-        tables.task.set_interrupt_stack(n, reinterpret_cast<std::uint64_t>(hv_bare_stacks.trap[n].bytes.data()) +
-                                               stacks::trap_size);
+        tables.task.set_interrupt_stack(n,
+                                        reinterpret_cast<std::uint64_t>(own.trap[n].bytes.data()) + stacks::trap_size);
     tables.task.words[25] = sizeof(task_state) << 16; // no I/O permission map
     auto const base = reinterpret_cast<std::uint64_t>(&tables.task);
     tables.gdt[3] = (sizeof(task_state) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
@@ -118,16 +109,28 @@ void load_descriptor_tables() {
                  : "rax", "memory");
 }
 
+void know_stacks(std::span<stacks> more) {
+    further_stacks = more;
+}
+
 auto stack_of(std::uint64_t address) -> stack_bounds {
-    auto const bounds = [&](auto const& bytes) -> stack_bounds {
-        auto const first = reinterpret_cast<std::uint64_t>(bytes.data());
-        return {first, first + bytes.size()};
+    auto const within = [address](stacks const& one) -> stack_bounds {
+        auto const holds = [address](auto const& bytes) -> stack_bounds {
+            auto const first = reinterpret_cast<std::uint64_t>(bytes.data());
+            return first <= address and address < first + bytes.size() ? stack_bounds{first, first + bytes.size()}
+                                                                       : stack_bounds{};
+        };
+        if (auto const b = holds(one.main); b.end != 0)
+            return b;
+        for (auto const& trap : one.trap)
+            if (auto const b = holds(trap.bytes); b.end != 0)
+                return b;
+        return {};
     };
-    auto const holds = [&](stack_bounds b) { return b.first <= address and address < b.end; };
-    if (auto const b = bounds(hv_bare_stacks.main); holds(b))
+    if (auto const b = within(hv_bare_stacks); b.end != 0)
         return b;
-    for (auto const& one : hv_bare_stacks.trap)
-        if (auto const b = bounds(one.bytes); holds(b))
+    for (auto const& one : further_stacks)
+        if (auto const b = within(one); b.end != 0)
             return b;
     return {};
 }

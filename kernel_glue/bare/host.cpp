@@ -5,6 +5,7 @@
 #include "backtrace.hpp"
 #include "calibration.hpp"
 #include "cmos_clock.hpp"
+#include "descriptor_tables.hpp"
 #include "interrupt_controllers.hpp"
 #include "reference_clock.hpp"
 #include "text.hpp"

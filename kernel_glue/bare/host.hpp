@@ -9,6 +9,7 @@
 #include "local_apic.hpp"
 #include "marks.hpp"
 #include "page_allocator.hpp"
+#include "stacks.hpp"
 #include "tsc_clock.hpp"
 #include "uart.hpp"
 
@@ -20,6 +21,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -27,6 +29,9 @@ namespace hv::bare {
 
 extern "C" auto hv_bare_try_read_msr(std::uint32_t index, std::uint64_t* value) -> bool;
 extern "C" auto hv_bare_try_write_msr(std::uint32_t index, std::uint64_t value) -> bool;
+
+/// The timer of a processor where several run machines; see processors.hpp. Other images have an empty one.
+extern "C" void hv_bare_serve_processor_timer();
 
 /// How well the TSC's frequency is known.
 struct tsc_report {
@@ -134,6 +139,12 @@ class host {
     /// Interrupts of the timer at or after their deadline.
     [[nodiscard]] auto timer_interrupt_count() const -> std::uint64_t { return timer_interrupts_; }
 
+    /// For processors.cpp: memory of further stacks, and what another processor does to become one of this host.
+    [[nodiscard]] auto guard(std::span<stacks> further) -> bool;
+    void join();
+    [[nodiscard]] auto clock() const -> tsc_clock const& { return clock_; }
+    [[nodiscard]] auto wall_clock_at_zero() const -> std::int64_t { return wall_clock_at_zero_; }
+
     // For start.cpp and the trap handlers.
 
     void start(boot_information const& boot);
@@ -143,6 +154,8 @@ class host {
             serve_timer();
         } else if (which == vector::serial) {
             console_.receive();
+        } else if (which == vector::processor_timer) {
+            hv_bare_serve_processor_timer();
         } else if (which < vector::timer or which == vector::spurious) {
             return; // spurious: nothing is in service
         }

@@ -51,9 +51,7 @@ class local_apic {
     void use_timer(std::uint64_t frequency, std::uint64_t tsc_frequency) {
         write(initial_count, 0);
         from_tsc_ = rate::of(frequency, tsc_frequency);
-        write(local_vector_timer, vector::timer | (tsc_deadline_ ? 2u << 17 : 0u));
-        if (tsc_deadline_)
-            asm volatile("mfence" : : : "memory"); // the mode before the first deadline
+        use_vector(vector::timer);
     }
 
     /// One interrupt when the TSC has reached `deadline`, or earlier if that is too far away for the counter. At once
@@ -72,16 +70,37 @@ class local_apic {
             write(initial_count, 0);
     }
 
-    /// An NMI for this processor: what others send arrives the same way.
-    void send_nmi_to_self() {
-        constexpr std::uint32_t nmi{4u << 8}, assert_level{1u << 14};
-        if (x2apic_)
-            return write_known_msr(x86::msr::x2apic_first + 0x30, std::uint64_t{id()} << 32 | nmi | assert_level);
-        write(interrupt_command_high, id() << 24);
-        write(interrupt_command, nmi | assert_level);
+    /// The messages of "Interrupt Command Register (ICR)", to the processor with that id.
+    void send_interrupt(std::uint32_t to, std::uint8_t which) { send(to, which); }
+    void send_nmi(std::uint32_t to) { send(to, 4u << 8); }
+    void send_init(std::uint32_t to) { send(to, 5u << 8); }
+    /// Starts the processor in real mode at the start of a page below 1 MiB.
+    void send_start_up(std::uint32_t to, std::uint8_t page) { send(to, 6u << 8 | page); }
+
+    /// The same on another processor, once the first has calibrated: `start` and the timer.
+    void join(std::uint8_t timer_vector) {
+        start(registers_);
+        use_vector(timer_vector);
     }
 
   private:
+    void send(std::uint32_t to, std::uint32_t command) {
+        constexpr std::uint32_t assert_level{1u << 14}, pending{1u << 12};
+        if (x2apic_) {
+            asm volatile("mfence; lfence" : : : "memory"); // WRMSR to x2APIC registers does not wait for stores
+            return write_known_msr(x86::msr::x2apic_first + 0x30, std::uint64_t{to} << 32 | command | assert_level);
+        }
+        while ((read(interrupt_command) & pending) != 0)
+            asm volatile("pause");
+        write(interrupt_command_high, to << 24);
+        write(interrupt_command, command | assert_level);
+    }
+    void use_vector(std::uint8_t timer_vector) {
+        write(local_vector_timer, timer_vector | (tsc_deadline_ ? 2u << 17 : 0u));
+        if (tsc_deadline_)
+            asm volatile("mfence" : : : "memory"); // the mode before the first deadline
+    }
+
     static constexpr std::uint32_t identification{0x20}, task_priority{0x80}, eoi{0xb0}, spurious_interrupt{0xf0},
         interrupt_command{0x300}, interrupt_command_high{0x310}, local_vector_timer{0x320}, local_vector_lint0{0x350},
         local_vector_lint1{0x360}, local_vector_error{0x370}, initial_count{0x380}, current_count{0x390},

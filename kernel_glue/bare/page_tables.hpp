@@ -25,6 +25,11 @@ class page_tables {
     page_tables(page_allocator& memory, bool gigabyte_pages)
         : memory_{memory}, largest_level_{gigabyte_pages ? 3u : 2u}, root_{new_table()} {}
 
+    /// Those that are at `root` already, to be changed.
+    page_tables(page_allocator& memory, bool gigabyte_pages, hpa root)
+        : memory_{memory}, largest_level_{gigabyte_pages ? 3u : 2u},
+          root_{reinterpret_cast<std::uint64_t*>(root.value)} {}
+
     [[nodiscard]] auto root() const -> hpa { return hpa{reinterpret_cast<std::uint64_t>(root_)}; }
     /// False if there was no memory for a table: then do not use what is there.
     [[nodiscard]] auto is_complete() const -> bool { return complete_; }

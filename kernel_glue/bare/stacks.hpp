@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace hv::bare {
 
@@ -39,6 +40,9 @@ struct stack_bounds {
     std::uint64_t first{};
     std::uint64_t end{};
 };
+
+/// Makes the stacks of further processors known to `stack_of`.
+void know_stacks(std::span<stacks> more);
 
 /// The stack that holds `address`; an empty range if none does.
 [[nodiscard]] auto stack_of(std::uint64_t address) -> stack_bounds;

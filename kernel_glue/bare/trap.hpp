@@ -21,10 +21,9 @@ inline constexpr std::uint8_t first_interrupt{32};
 inline constexpr std::uint8_t legacy_pic{32}; ///< sixteen, masked; only their spurious ones ever come
 inline constexpr std::uint8_t timer{48};
 inline constexpr std::uint8_t serial{49};
+inline constexpr std::uint8_t processor_timer{50}; ///< where several processors run machines: each has its own
+inline constexpr std::uint8_t kick{51};            ///< makes a processor look what is new
 inline constexpr std::uint8_t spurious{255};
 } // namespace vector
-
-/// Loads this host's GDT, task register and IDT.
-void load_descriptor_tables();
 
 } // namespace hv::bare

@@ -45,7 +45,7 @@ constinit unsigned char return_instruction[16]{0xc3};
 
 void survive_nmi(host& h) {
     for (int n{0}; n != 3; ++n)
-        h.apic().send_nmi_to_self();
+        h.apic().send_nmi(h.apic().id());
     for (int n{0}; n != 1'000'000 and h.nmi_count() != 3; ++n)
         asm volatile("pause");
     text t;

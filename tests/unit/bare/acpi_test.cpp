@@ -99,7 +99,7 @@ TEST_CASE("the extended address of the PM timer wins if it is a port") {
 
 TEST_CASE("the MADT lists processors, I/O APICs and how ISA interrupts arrive") {
     tables t;
-    t.entry({0, 8, 0, 0, 1, 0, 0, 0});                          // enabled
+    t.entry({0, 8, 7, 4, 1, 0, 0, 0});                          // enabled, APIC id 4
     t.entry({0, 8, 1, 1, 0, 0, 0, 0});                          // not
     t.entry({9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0}); // x2APIC, enabled
     t.entry({1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0});       // fec00000, 0
@@ -111,6 +111,8 @@ TEST_CASE("the MADT lists processors, I/O APICs and how ISA interrupts arrive") 
     t.entry({5, 12, 0, 0, 0, 0, 0xe0, 0xfe, 1, 0, 0, 0});       // local APIC at 1fee00000
     auto const b = t.read();
     CHECK(b.processor_count == 2);
+    CHECK(b.processors[0] == 4);
+    CHECK(b.processors[1] == 256);
     REQUIRE(b.io_apic_count == 2);
     CHECK(b.io_apics[0].address == hpa{0xfec00000});
     CHECK(b.io_apics[1].address == hpa{0xfec01000});

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "processors.hpp"
+
+#include "address_space.hpp"
+#include "instructions.hpp"
+#include "text.hpp"
+#include "trap.hpp"
+
+#include <hv/address.hpp>
+#include <hv/x86/msr.hpp>
+
+#include <array>
+#include <cstring>
+
+extern "C" {
+extern char const hv_bare_trampoline[];
+extern char const hv_bare_trampoline_end[];
+std::uint64_t hv_bare_starting_stack{};
+hv::bare::processor* hv_bare_starting_processor{};
+}
+
+namespace hv::bare {
+
+namespace {
+
+/// Below 1 MiB; nobody's at the time, and put back as it was.
+constexpr std::uint64_t trampoline_page{0x8000};
+
+constinit std::uint64_t address_space_root{};
+
+void become(processor& self) {
+    self.self = &self;
+    load_descriptor_tables(self.tables, *self.own_stacks);
+    write_known_msr(x86::msr::ia32_gs_base, reinterpret_cast<std::uint64_t>(&self));
+}
+
+void wait(host const& h, nanoseconds time) {
+    for (auto const end = h.now() + time; h.now() < end;)
+        asm volatile("pause");
+}
+
+/// Starts one processor and waits until it is up. SDM Vol. 3A, "MP Initialization Protocol Algorithm". An emulator may
+/// let it run much later.
+auto start(host& h, processor& one) -> bool {
+    constexpr nanoseconds init_time{10'000'000}, first_time{1'000'000}, patience{2'000'000'000};
+    hv_bare_starting_stack = reinterpret_cast<std::uint64_t>(one.own_stacks->main.data()) + stacks::main_size;
+    hv_bare_starting_processor = &one;
+    auto const up_within = [&](nanoseconds time) {
+        for (auto const end = h.now() + time; h.now() < end;) {
+            if (one.is_up.load(std::memory_order_acquire))
+                return true;
+            asm volatile("pause");
+        }
+        return false;
+    };
+    h.apic().send_init(one.apic_id);
+    wait(h, init_time);
+    for (auto const time : std::array{first_time, patience}) {
+        h.apic().send_start_up(one.apic_id, trampoline_page >> page_shift);
+        if (up_within(time))
+            return true;
+    }
+    return false;
+}
+
+} // namespace
+
+auto host::guard(std::span<stacks> further) -> bool {
+    return guard_stacks(memory_, further);
+}
+
+void host::join() {
+    fpu_.start();
+    apic_.join(vector::processor_timer);
+}
+
+/// Where trampoline.S arrives.
+extern "C" void hv_bare_start_processor(processor& self) {
+    auto& h = this_host();
+    join_address_space(address_space_root); // those of boot.S map no more than 4 GiB, and no guard pages
+    become(self);
+    h.join();
+    self.is_up.store(true, std::memory_order_release);
+    hv_bare_run_processor(self);
+    stop();
+}
+
+auto start_processors(host& h, std::span<processor> all) -> std::size_t {
+    address_space_root = read_cr3();
+    auto& first = all[0];
+    first.apic_id = h.apic().id();
+    first.own_stacks = &hv_bare_stacks;
+    become(first);
+    h.join();
+    first.is_up = true;
+    if (all.size() == 1)
+        return 1;
+
+    auto const others = all.size() - 1;
+    auto* const place = h.allocate(others * sizeof(stacks), page_size);
+    if (place == nullptr)
+        return 1;
+    std::span const further{static_cast<stacks*>(place), others};
+    if (not h.guard(further))
+        return 1;
+    know_stacks(further);
+
+    std::array<std::byte, 256> saved;
+    auto const size = static_cast<std::size_t>(hv_bare_trampoline_end - hv_bare_trampoline);
+    auto* const page = reinterpret_cast<std::byte*>(trampoline_page);
+    std::memcpy(saved.data(), page, saved.size());
+    std::memcpy(page, hv_bare_trampoline, size);
+    std::size_t up{1};
+    for (auto const apic_id : std::span{h.board().processors}.first(h.board().processor_count)) {
+        if (apic_id == first.apic_id or up == all.size())
+            continue;
+        auto& one = all[up];
+        one.number = up;
+        one.apic_id = apic_id;
+        one.own_stacks = &further[up - 1];
+        if (start(h, one)) {
+            ++up;
+        } else {
+            text t;
+            t << "processor with APIC id ";
+            h.log((t.decimal(apic_id) << " does not start").view());
+            break; // it may come yet, on this stack
+        }
+    }
+    std::memcpy(page, saved.data(), saved.size());
+    return up;
+}
+
+} // namespace hv::bare

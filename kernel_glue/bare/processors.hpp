@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include "descriptor_tables.hpp"
+#include "host.hpp"
+#include "instructions.hpp"
+#include "stacks.hpp"
+
+#include <hv/status.hpp>
+#include <hv/time.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace hv::bare {
+
+/// One processor of the host, where an image uses several. GS leads to it.
+struct alignas(64) processor {
+    processor* self{};
+    std::uint64_t number{};
+    std::uint32_t apic_id{};
+    nanoseconds armed{INT64_MAX};     ///< when its timer interrupts: the earlier of the next two
+    nanoseconds wanted{INT64_MAX};    ///< by who runs on it
+    nanoseconds slice_end{INT64_MAX}; ///< of who runs on it
+    std::uint64_t timer_interrupts{};
+    std::atomic<bool> is_up{false};
+    stacks* own_stacks{};
+    processor_tables tables{};
+};
+static_assert(offsetof(processor, self) == 0 and offsetof(processor, number) == 8, "this_processor knows the places");
+
+/// The processor that executes this.
+[[nodiscard]] inline auto this_processor() -> processor& {
+    processor* self;
+    asm("movq %%gs:0, %0" : "=r"(self));
+    return *self;
+}
+[[nodiscard]] inline auto this_processor_number() -> unsigned {
+    std::uint64_t number;
+    asm("movq %%gs:8, %0" : "=r"(number));
+    return static_cast<unsigned>(number);
+}
+
+/// The program of each processor but the first, on its own stack, with interrupts off. Defined by the image.
+extern "C" void hv_bare_run_processor(processor& self);
+
+/// Makes the first `all.size()` processors of the board ready; the first of `all` becomes the one that calls. The
+/// others run hv_bare_run_processor. Answers how many there are: fewer, if some did not come up.
+[[nodiscard]] auto start_processors(host& h, std::span<processor> all) -> std::size_t;
+
+} // namespace hv::bare

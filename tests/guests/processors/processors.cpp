@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Starts all processors, kicks each a thousand times, lets each one's timer run, and one die of an exception.
+#include <kernel_glue/bare/image.hpp>
+#include <kernel_glue/bare/parallel_host.hpp>
+#include <kernel_glue/bare/text.hpp>
+
+#include <atomic>
+
+using hv::bare::host;
+using hv::bare::parallel_host;
+using hv::bare::text;
+
+namespace {
+
+constexpr unsigned kicks{1000};
+constexpr hv::nanoseconds millisecond{1'000'000};
+
+parallel_host* all{};
+
+struct alignas(64) tally {
+    std::atomic<unsigned> asked{}, seen{};
+    std::atomic<bool> timed{}, alone{};
+};
+tally tallies[parallel_host::most_processors];
+parallel_host::lock shared_lock{};
+unsigned shared_count{};
+std::atomic<unsigned> counted{};
+std::atomic<bool> fail{};
+
+void count_together() {
+    for (unsigned i{0}; i != 10'000; ++i) {
+        shared_lock.acquire();
+        ++shared_count;
+        shared_lock.release();
+    }
+    ++counted;
+}
+
+} // namespace
+
+extern "C" void hv_bare_serve_processor_timer() {
+    all->serve_timer();
+}
+
+extern "C" void hv_bare_run_processor(hv::bare::processor& self) {
+    auto& mine = tallies[self.number];
+    count_together();
+    auto const begin = all->now();
+    all->arm_timer(begin + 5 * millisecond);
+    while (self.timer_interrupts == 0)
+        all->idle();
+    mine.timed = all->now() - begin >= 5 * millisecond;
+    while (mine.seen.load() != kicks) {
+        while (mine.asked.load() == mine.seen.load())
+            all->idle();
+        ++mine.seen;
+    }
+    while (not fail.load())
+        asm volatile("pause");
+    if (self.number == 1)
+        asm volatile("ud2");
+}
+
+auto image_main(host& h, hv::bare::boot_information const& boot) -> int {
+    alignas(parallel_host) static std::byte place[sizeof(parallel_host)];
+    all = new (place) parallel_host{h};
+    all->start(parallel_host::most_processors);
+    auto const n = all->processor_count();
+    text t;
+    h.log((t.decimal(n) << " processors, this is number ").decimal(all->processor()).view());
+    count_together();
+    for (unsigned p{1}; p != n; ++p)
+        for (unsigned i{0}; i != kicks; ++i) {
+            tallies[p].asked.fetch_add(1);
+            all->kick(p);
+            while (tallies[p].seen.load() != tallies[p].asked.load())
+                asm volatile("pause");
+        }
+    bool good{shared_count == 10'000 * n and counted == n};
+    for (unsigned p{1}; p != n; ++p)
+        good = good and tallies[p].timed;
+    h.log(good ? "all counted, timed and kicked: ok" : "something is missing");
+    if (boot.command_line.find("die") != std::string_view::npos) {
+        fail = true;
+        for (;;)
+            asm volatile("pause");
+    }
+    return good ? 0 : 1;
+}
