@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/backends/backend.hpp>
+#include <hv/emulate/plain_move.hpp>
 #include <hv/memory/code_page.hpp>
 #include <hv/register_access.hpp>
 #include <hv/x86/registers.hpp>
@@ -47,6 +48,8 @@ class emulated_cpu {
     {
         return cpu_.recent_code().at(linear).walk(memory(), cpu_.hardware().fetch_state(), state, linear);
     }
+
+    [[nodiscard]] auto recent_moves() -> plain_moves& { return cpu_.recent_moves(); }
 
     [[nodiscard]] auto read_control_register(unsigned number) -> std::uint64_t {
         return hv::read_control_register(cpu_, number);

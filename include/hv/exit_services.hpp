@@ -4,6 +4,7 @@
 #include <hv/device_context.hpp>
 #include <hv/emulate/descriptor_tables.hpp>
 #include <hv/emulate/execute.hpp>
+#include <hv/emulate/plain_move.hpp>
 #include <hv/emulated_cpu.hpp>
 #include <hv/exit.hpp>
 #include <hv/memory/mapping.hpp>
@@ -144,7 +145,7 @@ class exit_services {
             return stop({.kind = stop_kind::outside_memory,
                          .text = "a stack or descriptor that event delivery needs",
                          .code = exit.address.value});
-        return emulate_instruction();
+        return access_device(exit);
     }
 
     auto on(exits::control_register const& exit) -> verdict {
@@ -291,6 +292,18 @@ class exit_services {
     [[nodiscard, gnu::cold]] auto stop(stop_reason const& reason) -> verdict {
         cpu_.machine().stop(reason);
         return verdict::leave;
+    }
+
+    [[nodiscard, gnu::noinline]] auto access_device(exits::nested_page_fault const& exit) -> verdict {
+        if constexpr (plain_move_cpu<emulated_cpu<Vcpu>>) {
+            emulated_cpu<Vcpu> emulated{cpu_};
+            if (auto const length = execute_plain_move(emulated, exit.address, exit.wanted); length != 0) [[likely]] {
+                ++cpu_.stats().emulated_instructions;
+                retire_instruction(cpu_.hardware(), cpu_.rip() + length, cpu_.events());
+                return verdict::resume;
+            }
+        }
+        return emulate_instruction();
     }
 
     [[nodiscard]] auto emulate_instruction() -> verdict {

@@ -7,6 +7,7 @@
 #include <hv/devices/board.hpp>
 #include <hv/devices/lapic.hpp>
 #include <hv/emulate/execute.hpp>
+#include <hv/emulate/plain_move.hpp>
 #include <hv/emulated_cpu.hpp>
 #include <hv/event_queue.hpp>
 #include <hv/exit_list.hpp>
@@ -165,6 +166,7 @@ class vcpu {
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
     [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
     [[nodiscard]] auto recent_code() -> code_pages& { return recent_code_; }
+    [[nodiscard]] auto recent_moves() -> plain_moves& { return recent_moves_; }
     [[nodiscard]] auto local() -> local_board& { return local_; }
     [[nodiscard]] auto handlers() -> typename Machine::handlers& { return handlers_; }
     [[nodiscard]] auto trace() -> typename Machine::trace& { return trace_; }
@@ -309,6 +311,7 @@ class vcpu {
     hardware_type hardware_{};
     event_queue events_{};
     code_pages recent_code_{};
+    plain_moves recent_moves_{};
     local_board local_{};
     vcpu_stats stats_{};
     msr_store<typename Machine::msrs> msrs_{};

@@ -47,6 +47,12 @@ void payload::run() {
     asm volatile("movl (%1), %k0" : "+r"(v) : "r"(count) : "memory");
     expect_equal(v, 0x0abcdef1, "MOV r32, m32 clears the upper half");
     v = ~u64{};
+    asm volatile("addr32 movl (%k1), %k0" : "+r"(v) : "r"(count) : "memory");
+    expect_equal(v, 0x0abcdef1, "the same with a prefix that means something");
+    v = ~u64{};
+    asm volatile("mov %0, %%r9; movl (%1), %%r9d; mov %%r9, %0" : "+r"(v) : "r"(count) : "r9", "memory");
+    expect_equal(v, 0x0abcdef1, "MOV R9D, m32");
+    v = ~u64{};
     asm volatile("mov %1, %%rax; movl (%%rax), %%eax; mov %%rax, %0" : "+r"(v) : "r"(count) : "rax", "memory");
     expect_equal(v, 0x0abcdef1, "MOV EAX, [RAX]");
     asm volatile("movabs 0xfee00380, %%eax; mov %%rax, %0" : "=r"(v)::"rax", "memory");
