@@ -5,6 +5,7 @@
 // A sample is RDTSC, MOV, the operation, RDTSC; the first two are subtracted. What stays counts the operation's own
 // set-up instructions, those of its interrupt handlers, and everything that the hypervisor executed. Names and
 // sequences are those of peer/guest.c, which runs the same operations on KVM.
+#include <codegen/exit_trace/operation_marks.hpp>
 #include <tests/conformance/payload.hpp>
 
 using namespace payload;
@@ -58,7 +59,16 @@ void sort(unsigned count) {
             }
 }
 
+/// NOPs for everyone but hv-exit-trace, which counts by them.
+void begin_samples() {
+    asm volatile("nopl %c0(%%rax)" : : "i"(hv::operation_marks::begin));
+}
+void end_samples() {
+    asm volatile("nopl %c0(%%rax)" : : "i"(hv::operation_marks::end));
+}
+
 void report(char const* name, unsigned set_up, unsigned count) {
+    end_samples();
     sort(count);
     struct {
         char const* what;
@@ -94,6 +104,7 @@ void report(char const* name, unsigned set_up, unsigned count) {
     do {                                                                                                               \
         for (unsigned i{}; i != warm_up; ++i)                                                                          \
             (void)SAMPLE(operation, argument);                                                                         \
+        begin_samples();                                                                                               \
         for (auto& s : sample_of)                                                                                      \
             s = SAMPLE(operation, argument);                                                                           \
         report(name, set_up, samples);                                                                                 \
@@ -174,6 +185,7 @@ void measure_deadlines() {
     wrmsr(deadline, 0);
     for (unsigned round{}; round != 2; ++round) {
         bool const halted{round == 0};
+        begin_samples();
         for (unsigned i{}; i != latencies; ++i) {
             cli();
             timer_tsc = 0;
@@ -196,12 +208,14 @@ void measure_first_touch() {
     u64 page{16u << 20};
     for (unsigned i{}; i != warm_up; ++i, page += 4096)
         (void)SAMPLE("movb $1, (%%rdi)", page);
+    begin_samples();
     for (auto& s : sample_of) {
         s = SAMPLE("movb $1, (%%rdi)", page);
         page += 4096;
     }
     report("npf_first_touch_write", 0, samples);
     page += 2u << 20;
+    begin_samples();
     for (auto& s : sample_of) {
         s = SAMPLE("movb (%%rdi), %%al", page);
         page += 4096;

@@ -1,0 +1,111 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: BSD-2-Clause
+"""compare.py BUILD [--json] [--check]: the bench on three images of one machine, side by side.
+
+For each operation: instructions as ./hv bench counts them, and of those between exit and entry the bytes of different
+ones that most samples execute, the indirect calls and jumps, and the calls of retpolines. QEMU's plugin hv-exit-trace
+counts them while the guest runs. --check fails where an image does not do what its name says.
+"""
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from measure import of_image, operations, run
+
+IMAGES = {"static": "bench/pc_bench", "pointers": "bench/pointers/pc_bench_pointers",
+          "retpolines": "bench/pointers/pc_bench_retpolines"}
+# FFh with /2 or /4, near call and jump, behind prefixes; GCC's and Clang's names of thunks.
+INDIRECT = re.compile(r"^(?:2e|3e|66|f2|4[0-9a-f])*ff[159d][0-7]|^(?:2e|3e|66|f2|4[0-9a-f])*ff[26ae][0-7]")
+THUNK = re.compile(r"__llvm_retpoline_|__x86_indirect_thunk_")
+
+
+def thunks_of(image):
+    lines = subprocess.run(["nm", image], capture_output=True, text=True, check=True).stdout.splitlines()
+    return {int(line.split()[0], 16) for line in lines if THUNK.search(line)}
+
+
+def counted(build, image):
+    """The operations of the guest on one image, and the bytes of all its code."""
+    with tempfile.TemporaryDirectory() as scratch:
+        known, out, parts = (Path(scratch) / name for name in ("verified", "out", "operations"))
+        # It refuses two of the images, as it should.
+        said = subprocess.run([build / "codegen/hv-verify", image, "--json"], capture_output=True, text=True).stdout
+        known.write_text(said)
+        arguments, folder = of_image(image, build / "bench/bench_guest.elf")
+        plugin = build / "codegen/libhv-exit-trace.so"
+        arguments += ["-plugin", f"{plugin},verified={known},out={out},operations={parts}"]
+        found = operations(run(arguments, folder))
+        executed = defaultdict(list)
+        for line in parts.read_text().splitlines():
+            number, address, code, count = line.split()
+            executed[int(number, 16)].append((int(address, 16), code, int(count, 16)))
+    thunks = thunks_of(image)
+    made = {}
+    for number, (name, numbers) in enumerate(found.items(), 1):
+        if name.startswith("timer_latency"):  # these wait, they do not work
+            continue
+        here = executed[number]
+        samples = numbers["n"]
+        made[name] = {
+            "instructions": numbers["median"],
+            "bytes": sum(len(code) // 2 for _, code, count in here if count * 2 >= samples),
+            "indirect": round(sum(count for _, code, count in here if INDIRECT.match(code)) / samples),
+            "retpolines": round(sum(count for at, _, count in here if at in thunks) / samples)}
+    return made, sum(end - first for first, end in json.loads(said)["text"])
+
+
+def wrong(results):
+    """A sentence for each operation that is not what its image's name says."""
+    for name in results["static"]:
+        static, pointers, retpolines = (results[image][name] for image in IMAGES)
+        exits = static["bytes"] != 0
+        if static["indirect"] or static["retpolines"]:
+            yield f"{name}: an indirect branch on the way of an exit of the static image"
+        if exits != (pointers["indirect"] != 0) or pointers["retpolines"]:
+            yield f"{name}: {pointers['indirect']} indirect branches and {pointers['retpolines']} retpolines with pointers"
+        if exits != (retpolines["retpolines"] != 0) or retpolines["indirect"]:
+            yield f"{name}: {retpolines['indirect']} indirect branches and {retpolines['retpolines']} retpolines with retpolines"
+
+
+def print_table(results, texts):
+    print(f"{'':30}{'static':>13}{'with pointers':>29}{'with retpolines':>29}")
+    print(f"{'operation':30}{'instr':>7}{'bytes':>6}" + f"{'instr':>8}{'bytes':>6}{'calls':>7}{'ratio':>8}" * 2)
+    for name, static in results["static"].items():
+        line = f"{name:30}{static['instructions']:7}{static['bytes']:6}"
+        for image, branches in (("pointers", "indirect"), ("retpolines", "retpolines")):
+            there = results[image][name]
+            ratio = f"{there['instructions'] / static['instructions']:8.2f}" if static["bytes"] else f"{'':8}"
+            line += f"{there['instructions']:8}{there['bytes']:6}{there[branches]:7}{ratio}"
+        print(line)
+    print(f"{'bytes of all code':30}{texts['static']:13}" +
+          "".join(f"{texts[i]:14}{'':7}{texts[i] / texts['static']:8.2f}" for i in ("pointers", "retpolines")))
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    arguments.add_argument("build", type=lambda p: Path(p).resolve())
+    arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--check", action="store_true")
+    asked = arguments.parse_args()
+    results, texts = {}, {}
+    for image, file in IMAGES.items():
+        results[image], texts[image] = counted(asked.build, asked.build / file)
+    if asked.json:
+        for name in results["static"]:
+            print(json.dumps({"name": name, **{image: results[image][name] for image in IMAGES}}))
+        print(json.dumps({"name": "code", **{image: {"bytes": texts[image]} for image in IMAGES}}))
+    else:
+        print_table(results, texts)
+    if asked.check:
+        sentences = list(wrong(results))
+        print("".join(f"bench: {s}\n" for s in sentences), end="", file=sys.stderr)
+        sys.exit(1 if sentences else 0)
+
+
+main()
