@@ -80,6 +80,7 @@ struct modelled_vmx_switch {
     [[nodiscard]] static auto vmclear(hpa v) { return model->vmclear(v); }
     [[nodiscard]] static auto vmptrld(hpa v) { return model->vmptrld(v); }
     [[nodiscard]] static auto vmread(std::uint64_t e) { return model->vmread(static_cast<std::uint32_t>(e)); }
+    static void vmread_into(std::uint64_t& value, std::uint64_t e) { value = vmread(e); }
     [[nodiscard]] static auto vmwrite(std::uint64_t e, std::uint64_t value) {
         return model->vmwrite(static_cast<std::uint32_t>(e), value);
     }

@@ -138,27 +138,31 @@ template <typename Vcpu, typename Handler>
 
 /// Calls the handler's function for the exit that `cpu` took, once.
 template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
-[[nodiscard]] auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
-    if (cpu.was_refused()) [[unlikely]]
-        return handler.on(exits::entry_failed{.reason = why_entry_fails(cpu)});
+[[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
     auto const& fields = cpu.fields();
-    auto const code = static_cast<exit_code>(fields.template read<exit_reason>() & 0xffff);
+    auto const code = static_cast<exit_code>(fields.template read<exit_reason>());
     auto const qualification = [&fields] { return fields.template read<exit_qualification>(); };
     auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
     auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
 
-    switch (code) {
-    case exit_code::io:
-        return handler.on(decode_io(qualification(), fields.template read<vm_exit_instruction_information>(),
-                                    cpu.has_string_io_information()));
-    case exit_code::ept_violation:
-        return handler.on(decode_nested_page_fault(qualification(), fields.template read<guest_physical_address>()));
-    case exit_code::cpuid:
-        return handler.on(exits::cpuid{});
-    case exit_code::wrmsr:
+    // The exits that guests take most, before the search for the others.
+    if (code == exit_code::io) [[likely]] {
+        bool const informed{bit(qualification(), 4) and cpu.has_string_io_information()};
+        return handler.on(decode_io(qualification(),
+                                    informed ? fields.template read<vm_exit_instruction_information>() : 0, informed));
+    }
+    if (code == exit_code::wrmsr) [[likely]]
         return handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()});
-    case exit_code::rdmsr:
+    if (code == exit_code::rdmsr) [[likely]]
         return handler.on(exits::msr_read{.index = ecx()});
+    if (code == exit_code::cpuid) [[likely]]
+        return handler.on(exits::cpuid{});
+    if (code == exit_code::ept_violation) [[likely]] {
+        cpu.restore_nmi_blocking();
+        return handler.on(decode_nested_page_fault(qualification(), fields.template read<guest_physical_address>()));
+    }
+
+    switch (code) {
     case exit_code::hlt:
         return handler.on(exits::hlt{});
     case exit_code::interrupt_window:
@@ -221,6 +225,7 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
     case exit_code::debug_register:
         return handler.on(decode_debug_register(qualification()));
     case exit_code::exception_or_nmi: {
+        cpu.restore_nmi_blocking();
         auto const information = fields.template read<vm_exit_interruption_information>();
         if (interruption::type_of(information) == interruption::type::nmi) {
             WorldSwitch::forward_nmi();

@@ -8,6 +8,7 @@
 #include <hv/x86/exception.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace hv::backends::vmx {
 
@@ -63,7 +64,10 @@ static_assert(from_vmcs(0x8000'0b0e, 2) == event::make(x86::exception::page_faul
 template <typename WorldSwitch>
 class events : public registers<WorldSwitch> {
   public:
-    void inject(event e) { injection_ = e; }
+    void inject(event e) {
+        injection_ = e;
+        this->due_ |= due::event;
+    }
     [[nodiscard]] auto injection_pending() const -> bool { return injection_.valid(); }
     /// NMIs become blocked when the NMI enters the guest, not when it is put into the slot; so taking it back leaves
     /// the blocking as the guest knows it.
@@ -72,10 +76,10 @@ class events : public registers<WorldSwitch> {
         injection_ = {};
         return e;
     }
-    [[nodiscard]] auto take_interrupted_event() -> event {
-        auto const e = interrupted_;
-        interrupted_ = {};
-        return e;
+    [[nodiscard, gnu::always_inline]] auto take_interrupted_event() -> event {
+        if (not interrupted_.valid()) [[likely]]
+            return {};
+        return std::exchange(interrupted_, {});
     }
 
     [[nodiscard]] auto interrupt_shadow() const -> bool { return (interruptibility() & this->shadow) != 0; }
@@ -93,7 +97,11 @@ class events : public registers<WorldSwitch> {
 
     void request_interrupt_window(bool on) { set_primary(primary::interrupt_window_exiting, on); }
     /// An exit when CR8 falls below its present value.
-    void watch_task_priority(bool on) { watches_task_priority_ = on; }
+    void watch_task_priority(bool on) {
+        if (on or watches_task_priority_)
+            this->due_ |= due::task_priority;
+        watches_task_priority_ = on;
+    }
 
     [[nodiscard]] auto task_priority() const -> std::uint8_t {
         return virtual_apic_ == nullptr ? std::uint8_t{0}
@@ -104,7 +112,27 @@ class events : public registers<WorldSwitch> {
             virtual_apic_->at(task_priority_register) = static_cast<std::uint8_t>(priority << 4);
     }
 
-    void request_nmi_window() { nmi_window_requested_ = true; }
+    void request_nmi_window() {
+        nmi_window_requested_ = true;
+        this->due_ |= due::nmi_window;
+    }
+
+    /// An IRET that faulted, or touched memory that the nested tables do not map, executes again: until then the NMI
+    /// that it ends still blocks others. An event that the exit interrupted tells for itself. SDM Vol. 3C, "Information
+    /// for VM Exits Due to Vectored Events" and "Exit Qualification for EPT Violations".
+    void restore_nmi_blocking() {
+        auto& fields = this->vmcs_;
+        if (interruption::is_valid(fields.template read<idt_vectoring_information>()))
+            return;
+        if (static_cast<exit_code>(fields.template read<exit_reason>()) == exit_code::exception_or_nmi) {
+            auto const why = fields.template read<vm_exit_interruption_information>();
+            if ((why & interruption::unblocked_nmi) != 0 and
+                (why & 0xff) != static_cast<unsigned>(x86::exception::double_fault))
+                set_nmi_blocked(true);
+        } else if ((fields.template read<exit_qualification>() & interruption::unblocked_nmi) != 0) {
+            set_nmi_blocked(true);
+        }
+    }
 
     /// An NMI window may open in the shadow of STI, which holds no NMI back on such processors.
     void end_shadow_of_sti() { set_interruptibility(interruptibility() & ~this->shadow_of_sti); }
@@ -117,14 +145,20 @@ class events : public registers<WorldSwitch> {
         settle_shadow();
         bool const nmi{injection_.valid() and injection_.type() == event_type::nmi};
         // The end of an NMI handler is always reported: whoever has the next NMI waits for it.
-        set_primary(primary::nmi_window_exiting, nmi_window_requested_ or nmi or nmi_blocked());
+        bool const watches_nmis{nmi_window_requested_ or nmi or nmi_blocked()};
+        set_primary(primary::nmi_window_exiting, watches_nmis);
+        if (watches_nmis)
+            this->due_ |= due::nmi_window;
         nmi_window_requested_ = false;
         fields.template write<tpr_threshold>(watches_task_priority_ ? task_priority() : 0);
+        if (watches_task_priority_)
+            this->due_ |= due::task_priority;
         stepped_back_ = false;
         if (not injection_.valid()) [[likely]] {
             fields.template write<vm_entry_interruption_information>(0);
             return;
         }
+        this->due_ |= due::event;
         auto const information = to_vmcs(injection_, (this->cr0() & x86::cr0::pe) != 0);
         fields.template write<vm_entry_interruption_information>(information);
         if ((information & interruption::error_code_present) != 0)
@@ -149,7 +183,7 @@ class events : public registers<WorldSwitch> {
         fields.template note<vm_entry_interruption_information>(0);
         auto const information = fields.template read<idt_vectoring_information>();
         if (not interruption::is_valid(information)) [[likely]]
-            return restore_nmi_blocking();
+            return;
         auto const e = from_vmcs(information, (information & interruption::error_code_present) != 0
                                                   ? fields.template read<idt_vectoring_error_code>()
                                                   : 0);
@@ -166,6 +200,8 @@ class events : public registers<WorldSwitch> {
 
     void entry_was_refused() {
         interrupted_ = {};
+        if (injection_.valid())
+            this->due_ |= due::event;
         if (stepped_back_)
             this->vmcs_.template write<guest_rip>(this->rip() + 1);
     }
@@ -195,23 +231,6 @@ class events : public registers<WorldSwitch> {
         auto const pending = fields.template read<guest_pending_debug_exceptions>() & ~this->pending_single_step;
         fields.template write<guest_pending_debug_exceptions>(
             (this->rflags() & x86::rflags::tf) != 0 ? pending | this->pending_single_step : pending);
-    }
-
-    /// An IRET that faulted, or touched memory that the nested tables do not map, executes again: until then the NMI
-    /// that it ends still blocks others. SDM Vol. 3C, "Information for VM Exits Due to Vectored Events" and "Exit
-    /// Qualification for EPT Violations".
-    void restore_nmi_blocking() {
-        auto& fields = this->vmcs_;
-        auto const code = static_cast<exit_code>(fields.template read<exit_reason>() & 0xffff);
-        if (code == exit_code::exception_or_nmi) {
-            auto const why = fields.template read<vm_exit_interruption_information>();
-            if ((why & interruption::unblocked_nmi) != 0 and
-                (why & 0xff) != static_cast<unsigned>(x86::exception::double_fault))
-                set_nmi_blocked(true);
-        } else if (code == exit_code::ept_violation) {
-            if ((fields.template read<exit_qualification>() & interruption::unblocked_nmi) != 0)
-                set_nmi_blocked(true);
-        }
     }
 
     [[nodiscard]] static constexpr auto is_instruction_of_guest(std::uint32_t information) -> bool {

@@ -19,6 +19,18 @@ namespace hv::backends::vmx {
 /// MSRs that have no place in the VMCS: the guest's are in the processor from attach to detach.
 inline constexpr std::array switched_msrs{x86::msr::ia32_star,  x86::msr::ia32_lstar,          x86::msr::ia32_cstar,
                                           x86::msr::ia32_fmask, x86::msr::ia32_kernel_gs_base, x86::msr::ia32_tsc_aux};
+/// What the next entry has to do besides entering.
+namespace due {
+inline constexpr std::uint32_t flush{1u << 0};        ///< the nested tables changed
+inline constexpr std::uint32_t flush_linear{1u << 1}; ///< the guest's own paging changed
+inline constexpr std::uint32_t pdptes{1u << 2};
+inline constexpr std::uint32_t msrs{1u << 3}; ///< see `stale_msrs_`
+inline constexpr std::uint32_t event{1u << 4};
+inline constexpr std::uint32_t nmi_window{1u << 5}; ///< the control is on, or to be
+inline constexpr std::uint32_t task_priority{1u << 6};
+inline constexpr std::uint32_t extended_state{1u << 7}; ///< XCR0 or XSS
+inline constexpr std::uint32_t first_entry{1u << 8};    ///< since `attach`
+} // namespace due
 inline constexpr unsigned star_slot{0}, fmask_slot{3}, kernel_gs_base_slot{4}, tsc_aux_slot{5};
 
 /// The registers of a guest, in the VMCS and beside it. Getters answer what the guest sees. Setters keep the VMCS such
@@ -42,7 +54,8 @@ class registers {
         if (value == rip())
             return;
         vmcs_.template write<guest_rip>(value);
-        if (auto const state = vmcs_.template read<guest_interruptibility_state>(); (state & shadow) != 0) {
+        if (auto const state = vmcs_.template read<guest_interruptibility_state>(); (state & shadow) != 0)
+            [[unlikely]] {
             vmcs_.template write<guest_interruptibility_state>(state & ~shadow);
             vmcs_.template write<guest_pending_debug_exceptions>(vmcs_.template read<guest_pending_debug_exceptions>() &
                                                                  ~pending_single_step);
@@ -67,8 +80,8 @@ class registers {
         vmcs_.template write<guest_cr0>(real);
         vmcs_.template write<cr0_read_shadow>(seen);
         if ((changed & (x86::cr0::pg | x86::cr0::wp | x86::cr0::pe)) != 0)
-            flush_linear_ = true;
-        pdptes_stale_ = true;
+            due_ |= due::flush_linear;
+        due_ |= due::pdptes;
         set_efer(efer());
     }
     [[nodiscard]] auto cr2() const -> std::uint64_t { return cr2_; }
@@ -78,8 +91,8 @@ class registers {
     [[nodiscard]] auto cr3() const -> std::uint64_t { return vmcs_.template read<guest_cr3>(); }
     void set_cr3(std::uint64_t value) {
         vmcs_.template write<guest_cr3>(value & x86::paging::bits(physical_address_bits_ - 1u, 0));
-        flush_linear_ = true;
-        pdptes_stale_ = true;
+        due_ |= due::flush_linear;
+        due_ |= due::pdptes;
     }
     [[nodiscard]] auto cr4() const -> std::uint64_t { return vmcs_.template read<cr4_read_shadow>(); }
     /// Bits whose state this backend does not switch never reach the processor: VMXE and SMXE, PKE (PKRU), CET, and
@@ -88,10 +101,10 @@ class registers {
     void set_cr4(std::uint64_t value) {
         auto const seen = value & ~(cr4_never | (xsave_ ? 0 : x86::cr4::osxsave));
         if (seen != cr4())
-            flush_linear_ = true;
+            due_ |= due::flush_linear;
         vmcs_.template write<guest_cr4>((seen | x86::cr4::mce | cr4_fixed0_) & cr4_fixed1_);
         vmcs_.template write<cr4_read_shadow>(seen);
-        pdptes_stale_ = true;
+        due_ |= due::pdptes;
     }
     [[nodiscard]] auto efer() const -> std::uint64_t { return vmcs_.template read<guest_ia32_efer>(); }
     /// LMA is LME and CR0.PG, as in the processor; the entry control says the same. Other vendors' bits would not
@@ -107,8 +120,8 @@ class registers {
         if (real == efer())
             return;
         vmcs_.template write<guest_ia32_efer>(real);
-        flush_linear_ = true;
-        pdptes_stale_ = true;
+        due_ |= due::flush_linear;
+        due_ |= due::pdptes;
     }
 
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
@@ -200,17 +213,21 @@ class registers {
                                : i == fmask_slot or i == tsc_aux_slot ? value & 0xffff'ffff
                                                                       : canonical(value);
                 stale_msrs_ |= 1u << i;
+                due_ |= due::msrs;
                 return status::ok;
             }
         return status::invalid_argument;
     }
 
     void set_tsc_offset(std::uint64_t offset) { vmcs_.template write<tsc_offset>(offset); }
-    void flush_translations() { flush_ = true; }
+    void flush_translations() { due_ |= due::flush; }
 
     /// XCR0 of the guest, in force while it runs if the machine shows XSAVE. The caller checked the value.
     [[nodiscard]] auto xcr0() const -> std::uint64_t { return xcr0_; }
-    void set_xcr0(std::uint64_t value) { xcr0_ = value; }
+    void set_xcr0(std::uint64_t value) {
+        xcr0_ = value;
+        due_ |= due::extended_state;
+    }
 
     [[nodiscard]] auto fields() const -> cached_vmcs<WorldSwitch> const& { return vmcs_; }
 
@@ -243,10 +260,8 @@ class registers {
     std::uint64_t cr0_fixed0_{}, cr0_fixed1_{~0ull}, cr4_fixed0_{}, cr4_fixed1_{~0ull};
     std::uint8_t physical_address_bits_{36};
     bool attached_{};
-    bool xsave_{};        ///< the guest may set CR4.OSXSAVE
-    bool flush_{};        ///< before the next entry: the nested tables changed
-    bool flush_linear_{}; ///< before the next entry: the guest's own paging changed
-    bool pdptes_stale_{};
+    bool xsave_{}; ///< the guest may set CR4.OSXSAVE
+    std::uint32_t due_{};
 };
 
 } // namespace hv::backends::vmx

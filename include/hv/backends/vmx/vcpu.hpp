@@ -16,6 +16,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 namespace hv::backends::vmx {
 
@@ -100,6 +101,7 @@ class vcpu : public apic<WorldSwitch> {
             if (auto const value = host.read_msr(switched_msrs[i]); is_switched_on(on, i) and value)
                 out.msrs[i] = value.value;
         this->stale_msrs_ = all_msrs;
+        this->due_ |= due::msrs | due::first_entry | due::extended_state;
         if (this->xsave_)
             out.xcr0 = WorldSwitch::read_xcr0();
         out.xss = 0;
@@ -162,54 +164,36 @@ class vcpu : public apic<WorldSwitch> {
         }
     }
 
-    [[nodiscard]] auto instruction_length() const -> std::uint8_t { return instruction_length_; }
+    /// Exits by events have a length too where an instruction raised them; nobody is to step over it.
+    [[nodiscard, gnu::always_inline]] auto instruction_length() const -> std::uint8_t {
+        if (refused_ or not is_instruction(static_cast<exit_code>(this->vmcs_.template read<exit_reason>())))
+            return 0;
+        auto const length = this->vmcs_.template read<vm_exit_instruction_length>();
+        return length - 1 < 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+    }
 
     /// See hv::bounds_stay.
     [[nodiscard]] auto can_bound_stay() const -> bool { return timer_.is_there(); }
     void bound_stay(std::uint64_t tsc, std::uint32_t ticks) { timer_.end_at(tsc, ticks); }
 
-    /// Runs the guest until its next exit and leaves the VMCS as the exit left it.
+    /// Runs the guest until its next exit and leaves the VMCS as the exit left it. False if nothing was entered.
     template <bool WithApic, typename Host>
-    void run(Host& host, processor<WorldSwitch>& on) {
-        auto const host_xcr0 = on.displaced_.xcr0;
-        hidden_states_ = this->xsave_ and (this->xcr0_ & ~(xcr0_allowed_ & host_xcr0)) != 0;
-        if (hidden_states_) [[unlikely]]
-            return;
-        choose_address_space(on);
-        this->before_delivery(zero_length_events_);
-        if (this->pdptes_stale_) [[unlikely]]
-            load_page_directory_pointers(host);
-        for (; this->stale_msrs_ != 0; this->stale_msrs_ &= this->stale_msrs_ - 1) {
-            auto const i = static_cast<unsigned>(std::countr_zero(this->stale_msrs_));
-            if (is_switched_on(on, i))
-                static_cast<void>(host.write_msr(switched_msrs[i], this->switched_[i]));
-        }
+    [[nodiscard, gnu::always_inline]] auto run(Host& host, processor<WorldSwitch>& on) -> bool {
+        auto& fields = this->vmcs_;
+        if (WithApic or (this->due_ | fields.template read<guest_interruptibility_state>()) != 0) [[unlikely]]
+            if (not prepare<WithApic>(host, on)) [[unlikely]]
+                return false;
         if (timer_.is_there())
-            this->vmcs_.template write<vmx_preemption_timer_value>(timer_.count_from(host.tsc()));
-        bool stored{this->vmcs_.store()};
-        if constexpr (WithApic)
-            stored = this->store_apic() and stored;
-        bool const other_xcr0{this->xsave_ and this->xcr0_ != host_xcr0};
-        if (other_xcr0)
-            WorldSwitch::write_xcr0(this->xcr0_);
-        if (on.displaced_.xss != 0) [[unlikely]] // XSAVES would reach the host's supervisor state
-            static_cast<void>(host.write_msr(x86::msr::ia32_xss, 0));
+            fields.template write<vmx_preemption_timer_value>(timer_.count_from(host.tsc()));
         WorldSwitch::write_cr2(this->cr2_);
-        outcome_ =
-            stored ? WorldSwitch::enter(this->gprs_.data(), launched_, &host_rsp_) : entry_outcome::vmfail_invalid;
+        outcome_ = WorldSwitch::enter(this->gprs_.data(), launched_, &host_rsp_);
         this->cr2_ = WorldSwitch::read_cr2();
-        if (other_xcr0)
-            WorldSwitch::write_xcr0(host_xcr0);
-        if (on.displaced_.xss != 0) [[unlikely]]
-            static_cast<void>(host.write_msr(x86::msr::ia32_xss, on.displaced_.xss));
-        this->vmcs_.forget();
-        if (was_refused()) [[unlikely]] {
-            instruction_length_ = 0;
-            return this->entry_was_refused();
-        }
-        launched_ = true;
-        instruction_length_ = length_of_exit();
-        this->after_delivery();
+        fields.renew();
+        auto const trouble = fields.template read<exit_reason>() | fields.template read<idt_vectoring_information>();
+        static_assert(entry_failure_bit == interruption::valid);
+        if (this->due_ != 0 or outcome_ != entry_outcome::exited or (trouble & entry_failure_bit) != 0) [[unlikely]]
+            return conclude(host, on);
+        return true;
     }
 
     /// XCR0 holds a state that the machine does not allow or the host not keep: nothing was entered. XSETBV always
@@ -218,9 +202,7 @@ class vcpu : public apic<WorldSwitch> {
 
     /// How the last attempt to enter ended, and whether the processor refused it.
     [[nodiscard]] auto outcome() const -> entry_outcome { return outcome_; }
-    [[nodiscard]] auto was_refused() const -> bool {
-        return outcome_ != entry_outcome::exited or (this->vmcs_.template read<exit_reason>() & entry_failure_bit) != 0;
-    }
+    [[nodiscard]] auto was_refused() const -> bool { return refused_; }
     [[nodiscard]] auto has_string_io_information() const -> bool { return string_io_information_; }
 
     template <typename Host>
@@ -264,18 +246,74 @@ class vcpu : public apic<WorldSwitch> {
         fields.template write<host_ia32_efer>(msr(x86::msr::ia32_efer));
     }
 
-    /// Exits by events have a length too where an instruction raised them; nobody is to step over it.
-    [[nodiscard]] auto length_of_exit() const -> std::uint8_t {
-        auto const code = static_cast<exit_code>(this->vmcs_.template read<exit_reason>() & 0xffff);
-        if (not is_instruction(code))
-            return 0;
-        auto const length = this->vmcs_.template read<vm_exit_instruction_length>();
-        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+    /// What an entry needs besides entering. False: there will be none.
+    template <bool WithApic, typename Host>
+    [[nodiscard, gnu::noinline]] auto prepare(Host& host, processor<WorldSwitch>& on) -> bool {
+        auto const work = std::exchange(this->due_, this->due_ & due::first_entry);
+        auto const host_xcr0 = on.displaced_.xcr0;
+        hidden_states_ = this->xsave_ and (this->xcr0_ & ~(xcr0_allowed_ & host_xcr0)) != 0;
+        if (hidden_states_) [[unlikely]] {
+            this->due_ = work;
+            return false;
+        }
+        choose_address_space(on, work);
+        this->before_delivery(zero_length_events_);
+        if ((work & due::pdptes) != 0) [[unlikely]]
+            load_page_directory_pointers(host);
+        for (; this->stale_msrs_ != 0; this->stale_msrs_ &= this->stale_msrs_ - 1) {
+            auto const i = static_cast<unsigned>(std::countr_zero(this->stale_msrs_));
+            if (is_switched_on(on, i))
+                static_cast<void>(host.write_msr(switched_msrs[i], this->switched_[i]));
+        }
+        bool stored{not this->vmcs_.refused()};
+        if constexpr (WithApic)
+            stored = this->store_apic() and stored;
+        if (not stored) [[unlikely]] {
+            outcome_ = entry_outcome::vmfail_invalid;
+            return refuse();
+        }
+        if (this->xsave_ and this->xcr0_ != host_xcr0) {
+            WorldSwitch::write_xcr0(this->xcr0_);
+            this->due_ |= due::extended_state;
+        }
+        if (on.displaced_.xss != 0) [[unlikely]] { // XSAVES would reach the host's supervisor state
+            static_cast<void>(host.write_msr(x86::msr::ia32_xss, 0));
+            this->due_ |= due::extended_state;
+        }
+        return true;
+    }
+
+    /// What an exit asks for besides serving it. False: it was none, the processor refused the guest.
+    template <typename Host>
+    [[nodiscard, gnu::noinline]] auto conclude(Host& host, processor<WorldSwitch>& on) -> bool {
+        if ((this->due_ & due::extended_state) != 0) {
+            if (this->xsave_ and this->xcr0_ != on.displaced_.xcr0)
+                WorldSwitch::write_xcr0(on.displaced_.xcr0);
+            if (on.displaced_.xss != 0) [[unlikely]]
+                static_cast<void>(host.write_msr(x86::msr::ia32_xss, on.displaced_.xss));
+        }
+        if (outcome_ != entry_outcome::exited or (this->vmcs_.template read<exit_reason>() & entry_failure_bit) != 0)
+            [[unlikely]]
+            return refuse();
+        refused_ = false;
+        launched_ = true;
+        this->due_ &= ~(due::first_entry | due::event);
+        this->after_delivery();
+        return true;
+    }
+
+    [[nodiscard]] auto refuse() -> bool {
+        refused_ = true;
+        this->due_ |= due::first_entry; // whatever comes next goes the long way
+        if (not launched_)
+            host_rsp_ = 0;
+        this->entry_was_refused();
+        return false;
     }
 
     /// Translations that the guest left behind on an earlier processor may be stale when it comes back: those of the
     /// nested tables carry no VPID. So each move starts with a new VPID and without anything of these tables.
-    void choose_address_space(processor<WorldSwitch>& on) {
+    void choose_address_space(processor<WorldSwitch>& on, std::uint32_t work) {
         auto const moved = last_processor_ != &on or last_epoch_ != on.epoch_;
         if (moved or generation_ != on.address_spaces_.generation()) {
             auto const granted = on.address_spaces_.take();
@@ -284,22 +322,19 @@ class vcpu : public apic<WorldSwitch> {
             this->vmcs_.template write<virtual_processor_identifier>(vpid_);
             if (granted.flush_all)
                 WorldSwitch::invvpid(invvpid_type::all_contexts, 0);
-        } else if (this->flush_linear_) {
+        } else if ((work & due::flush_linear) != 0) {
             WorldSwitch::invvpid(invvpid_type::single_context, vpid_);
         }
-        if (moved or this->flush_)
+        if (moved or (work & due::flush) != 0)
             WorldSwitch::invept(invept_type::single_context, this->vmcs_.template read<ept_pointer>());
         last_processor_ = &on;
         last_epoch_ = on.epoch_;
-        this->flush_ = false;
-        this->flush_linear_ = false;
     }
 
     /// PAE paging works with four entries that only MOV to CR0, CR3 and CR4 load: what a setter changed, VM entry takes
     /// from the VMCS. Bits that MOV would refuse are dropped. SDM Vol. 3A, "PDPTE Registers".
     template <typename Host>
     [[gnu::cold, gnu::noinline]] void load_page_directory_pointers(Host& host) {
-        this->pdptes_stale_ = false;
         if ((this->cr0() & x86::cr0::pg) == 0 or (this->cr4() & x86::cr4::pae) == 0 or
             (this->efer() & x86::efer::lma) != 0)
             return;
@@ -361,8 +396,8 @@ class vcpu : public apic<WorldSwitch> {
     std::uint64_t xcr0_allowed_{};
     preemption_timer timer_{};
     std::uint16_t vpid_{};
-    std::uint8_t instruction_length_{};
     entry_outcome outcome_{};
+    bool refused_{};
     bool hidden_states_{};
     bool launched_{};
     bool zero_length_events_{};

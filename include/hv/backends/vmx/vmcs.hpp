@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace hv::backends::vmx {
 
@@ -130,25 +131,34 @@ namespace detail {
 
 /// Ranges of consecutive encodings: first and last.
 struct field_range { std::uint16_t first, last; };
-inline constexpr field_range all_fields[]{
-    {0x0000, 0x0000}, {0x0800, 0x080e}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a}, {0x202c, 0x202c}, {0x2032, 0x2032},
-    {0x2400, 0x2400}, {0x2800, 0x2806}, {0x280a, 0x2810}, {0x2c00, 0x2c02}, {0x4000, 0x4022}, {0x4400, 0x440e},
-    {0x4800, 0x4826}, {0x482a, 0x482a}, {0x482e, 0x482e}, {0x4c00, 0x4c00}, {0x6000, 0x6006}, {0x6400, 0x6400}, {0x640a, 0x640a},
-    {0x6800, 0x6826}, {0x6c00, 0x6c12}};
+/// What an exit may change and only some exits ask for; then what is read behind every exit; then what no exit changes.
+inline constexpr field_range lazy_fields[]{
+    {0x0800, 0x080e}, {0x2400, 0x2400}, {0x2802, 0x2802}, {0x280a, 0x2810}, {0x4400, 0x4400}, {0x4404, 0x4406}, {0x440a, 0x440e},
+    {0x4800, 0x4822}, {0x4826, 0x4826}, {0x482a, 0x482a}, {0x6400, 0x6400}, {0x640a, 0x640a}, {0x6800, 0x681c}, {0x6822, 0x6826}};
+inline constexpr field_range eager_fields[]{
+    {0x4402, 0x4402}, {0x4408, 0x4408}, {0x4824, 0x4824}, {0x681e, 0x6820}};
+inline constexpr field_range kept_fields[]{
+    {0x0000, 0x0000}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a}, {0x202c, 0x202c}, {0x2032, 0x2032},
+    {0x2800, 0x2800}, {0x2804, 0x2806}, {0x2c00, 0x2c02}, {0x4000, 0x4022}, {0x482e, 0x482e}, {0x4c00, 0x4c00}, {0x6000, 0x6006},
+    {0x6c00, 0x6c12}};
 // clang-format on
 
-inline constexpr std::size_t field_count = [] {
-    std::size_t n{0};
-    for (auto const& r : all_fields)
+[[nodiscard]] constexpr auto count(std::span<field_range const> ranges) -> unsigned {
+    unsigned n{0};
+    for (auto const& r : ranges)
         n += (r.last - r.first) / 2u + 1u;
     return n;
-}();
+}
+inline constexpr unsigned lazy_count{count(lazy_fields)}, eager_end{lazy_count + count(eager_fields)},
+    field_count{eager_end + count(kept_fields)};
 inline constexpr std::array<std::uint16_t, field_count> encodings = [] {
     std::array<std::uint16_t, field_count> list{};
     std::size_t n{0};
-    for (auto const& r : all_fields)
-        for (unsigned e{r.first}; e <= r.last; e += 2)
-            list[n++] = static_cast<std::uint16_t>(e);
+    for (auto const ranges : {std::span<field_range const>{lazy_fields}, std::span<field_range const>{eager_fields},
+                              std::span<field_range const>{kept_fields}})
+        for (auto const& r : ranges)
+            for (unsigned e{r.first}; e <= r.last; e += 2)
+                list[n++] = static_cast<std::uint16_t>(e);
     return list;
 }();
 
@@ -162,7 +172,7 @@ inline constexpr std::array<std::uint16_t, field_count> encodings = [] {
 } // namespace detail
 
 /// A VMCS together with what software knows of it. A field is read from the processor at most once an exit and written
-/// at most once an entry; and everything can be read and written while the VMCS is on no processor, or on another.
+/// only where it changes; and everything can be read and written while the VMCS is on no processor, or on another.
 template <typename WorldSwitch>
 class cached_vmcs {
   public:
@@ -170,22 +180,29 @@ class cached_vmcs {
     template <auto Field>
     [[nodiscard]] auto read(unsigned behind = 0) const -> typename decltype(Field)::value_type {
         auto const n = slot<Field>() + behind;
-        if ((known_[n / 64] >> n % 64 & 1) == 0)
-            fetch(n);
+        if constexpr (is_lazy<Field>())
+            if ((known_ >> n & 1) == 0)
+                fetch(n);
         return static_cast<typename decltype(Field)::value_type>(values_[n]);
     }
-    /// Takes effect with the next `store`.
     template <auto Field>
     void write(typename decltype(Field)::value_type value, unsigned behind = 0) {
         auto const n = slot<Field>() + behind;
-        auto const bit = std::uint64_t{1} << n % 64;
-        if ((known_[n / 64] & bit) != 0 and values_[n] == value)
+        if constexpr (is_lazy<Field>()) {
+            auto const bit = std::uint64_t{1} << n;
+            if ((known_ & bit) != 0 and values_[n] == value)
+                return;
+            known_ |= bit;
+        } else if (values_[n] == value) {
             return;
+        }
         values_[n] = value;
-        known_[n / 64] |= bit;
-        dirty_[n / 64] |= bit;
+        if (not current_)
+            dirty_[n / 64] |= std::uint64_t{1} << n % 64;
+        else if (not WorldSwitch::vmwrite(detail::encodings[n], value)) [[unlikely]]
+            refused_ = true;
     }
-    /// Takes effect with the next `store`, whatever the VMCS holds: the first value of an optional field.
+    /// Takes effect with the next `load`, whatever the VMCS holds: the first value of an optional field.
     template <auto Field>
     void begin(typename decltype(Field)::value_type value) {
         static_assert(detail::is_optional(Field.encoding));
@@ -195,37 +212,39 @@ class cached_vmcs {
     /// The processor changed the field itself, to this value.
     template <auto Field>
     void note(typename decltype(Field)::value_type value) {
+        static_assert(not is_lazy<Field>());
         values_[slot<Field>()] = value;
-        known_[slot<Field>() / 64] |= std::uint64_t{1} << slot<Field>() % 64;
     }
 
-    /// The VMCS became current on this processor.
-    void load() { current_ = true; }
-    /// Reads all that is not known. The VMCS must be current; it is not any more.
-    void unload() {
-        for (unsigned n{0}; n < detail::field_count; ++n)
-            if ((known_[n / 64] >> n % 64 & 1) == 0)
-                fetch(n);
-        current_ = false;
-    }
-    /// Brings what was written into the VMCS, which must be current. False if the processor refused a field.
-    auto store() -> bool {
-        bool done{true};
+    /// The VMCS became current on this processor and takes what was written meanwhile.
+    void load() {
+        current_ = true;
+        refused_ = false;
         for (unsigned word{0}; word < words; ++word)
             for (; dirty_[word] != 0; dirty_[word] &= dirty_[word] - 1) {
                 auto const n = 64 * word + static_cast<unsigned>(std::countr_zero(dirty_[word]));
-                done = WorldSwitch::vmwrite(detail::encodings[n], values_[n]) and done;
+                refused_ = not WorldSwitch::vmwrite(detail::encodings[n], values_[n]) or refused_;
             }
-        return done;
     }
-    /// A guest ran: what the processor may have changed is unknown.
-    void forget() {
-        for (unsigned word{0}; word < words; ++word)
-            known_[word] &= kept[word];
+    /// Reads all that is not known. The VMCS must be current; it is not any more.
+    void unload() {
+        for (unsigned n{0}; n < detail::lazy_count; ++n)
+            if ((known_ >> n & 1) == 0)
+                fetch(n);
+        current_ = false;
+    }
+    /// Whether the processor refused a field since `load`.
+    [[nodiscard]] auto refused() const -> bool { return refused_; }
+    /// A guest ran: what the processor may have changed is unknown, but for what every exit asks for.
+    [[gnu::always_inline]] void renew() {
+        known_ = 0;
+        for (unsigned n{detail::lazy_count}; n < detail::eager_end; ++n)
+            WorldSwitch::vmread_into(values_[n], detail::encodings[n]);
     }
 
   private:
     static constexpr unsigned words{(detail::field_count + 63) / 64};
+    static_assert(detail::lazy_count <= 64);
 
     template <auto Field>
     [[nodiscard]] static consteval auto slot() -> unsigned {
@@ -234,32 +253,18 @@ class cached_vmcs {
             ++n;
         return n;
     }
-
-    /// Controls, the host's state, and guest state that VM exits do not save here.
-    static constexpr std::array<std::uint64_t, words> kept = [] {
-        std::array<std::uint64_t, words> set{};
-        for (unsigned n{0}; n < detail::field_count; ++n) {
-            auto const e = detail::encodings[n];
-            auto const kind = static_cast<field_kind>(e >> 10 & 3);
-            if (kind == field_kind::control or kind == field_kind::host or e == vmcs_link_pointer.encoding or
-                e == guest_ia32_pat.encoding or e == guest_ia32_efer.encoding or detail::is_optional(e))
-                set[n / 64] |= std::uint64_t{1} << n % 64;
-        }
-        return set;
-    }();
+    template <auto Field>
+    [[nodiscard]] static consteval auto is_lazy() -> bool {
+        return slot<Field>() < detail::lazy_count;
+    }
 
     void fetch(unsigned n) const {
         values_[n] = current_ ? WorldSwitch::vmread(detail::encodings[n]) : 0;
-        known_[n / 64] |= std::uint64_t{1} << n % 64;
+        known_ |= std::uint64_t{1} << n;
     }
 
     mutable std::array<std::uint64_t, detail::field_count> values_{};
-    mutable std::array<std::uint64_t, words> known_ = [] {
-        std::array<std::uint64_t, words> all{};
-        for (unsigned n{0}; n < detail::field_count; ++n)
-            all[n / 64] |= std::uint64_t{1} << n % 64;
-        return all;
-    }();
+    mutable std::uint64_t known_{~std::uint64_t{0}}; ///< of the lazy fields
     /// A new VMCS holds nothing that can be relied on. Of the optional fields nobody knows yet which there are.
     std::array<std::uint64_t, words> dirty_ = [] {
         std::array<std::uint64_t, words> writable{};
@@ -270,6 +275,7 @@ class cached_vmcs {
         return writable;
     }();
     bool current_{};
+    bool refused_{};
 };
 
 } // namespace hv::backends::vmx

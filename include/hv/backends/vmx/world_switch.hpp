@@ -25,25 +25,16 @@ struct world_switch : processor_registers {
     /// is in the VMCS. `host_rsp` is what HOST_RSP holds. To be called with interrupts off and code that keeps the red
     /// zone clear. SDM Vol. 3C, "VMLAUNCH/VMRESUME—Launch/Resume Virtual Machine".
     ///
-    /// The first entry after VMCLEAR tells the VMCS where exits go. All guest values leave the registers before
-    /// anything else runs.
-    [[gnu::noinline]] static auto enter(std::uint64_t* gprs, bool launched, std::uint64_t* host_rsp) -> entry_outcome {
+    /// The first entry after VMCLEAR, and one from another depth of the stack, tells the VMCS where exits go. All guest
+    /// values leave the registers before anything else runs.
+    [[gnu::always_inline]] static auto enter(std::uint64_t* gprs, bool launched, std::uint64_t* host_rsp)
+        -> entry_outcome {
         std::uint32_t outcome{launched};
         asm volatile("push %%rbp\n\t"
                      "push %%rdi\n\t"
                      "cmp %%rsp, (%%rdx)\n\t"
-                     "je 1f\n\t"
-                     "mov %%rsp, (%%rdx)\n\t"
-                     "mov %[host_rsp_field], %%ecx\n\t"
-                     "vmwrite %%rsp, %%rcx\n"
-                     "1:\n\t"
-                     "test %%eax, %%eax\n\t"
-                     "jnz 2f\n\t"
-                     "lea hv_vm_exit_entry_%=(%%rip), %%rdx\n\t"
-                     "mov %[host_rip_field], %%ecx\n\t"
-                     "vmwrite %%rdx, %%rcx\n\t"
-                     "xor %%ebx, %%ebx\n" // ZF again
-                     "2:\n\t"
+                     "jne 7f\n"
+                     "1:\n\t" // ZF: VMRESUME
                      "mov 0x00(%%rdi), %%rax\n\t"
                      "mov 0x08(%%rdi), %%rcx\n\t"
                      "mov 0x10(%%rdi), %%rdx\n\t"
@@ -59,11 +50,20 @@ struct world_switch : processor_registers {
                      "mov 0x70(%%rdi), %%r14\n\t"
                      "mov 0x78(%%rdi), %%r15\n\t"
                      "mov 0x38(%%rdi), %%rdi\n\t"
-                     "jnz 3f\n\t"
-                     "vmlaunch\n\t"
+                     "jne 3f\n\t"
+                     "vmresume\n\t"
                      "jmp 4f\n"
+                     "7:\n\t"
+                     "mov %%rsp, (%%rdx)\n\t"
+                     "mov %[host_rsp_field], %%ecx\n\t"
+                     "vmwrite %%rsp, %%rcx\n\t"
+                     "lea hv_vm_exit_entry_%=(%%rip), %%rdx\n\t"
+                     "mov %[host_rip_field], %%ecx\n\t"
+                     "vmwrite %%rdx, %%rcx\n\t"
+                     "cmp $1, %%eax\n\t"
+                     "jmp 1b\n"
                      "3:\n\t"
-                     "vmresume\n"
+                     "vmlaunch\n"
                      "4:\n\t" // not entered: CF says VMfailInvalid, ZF VMfailValid
                      "mov $1, %%eax\n\t"
                      "jc 5f\n\t"
@@ -80,8 +80,7 @@ struct world_switch : processor_registers {
                      "mov %%rbx, 0x18(%%rdi)\n\t"
                      "mov %%rbp, 0x28(%%rdi)\n\t"
                      "mov %%rsi, 0x30(%%rdi)\n\t"
-                     "pop %%rcx\n\t"
-                     "mov %%rcx, 0x38(%%rdi)\n\t"
+                     "popq 0x38(%%rdi)\n\t"
                      "mov %%r8, 0x40(%%rdi)\n\t"
                      "mov %%r9, 0x48(%%rdi)\n\t"
                      "mov %%r10, 0x50(%%rdi)\n\t"
@@ -97,7 +96,6 @@ struct world_switch : processor_registers {
                      "xor %%edx, %%edx\n\t"
                      "xor %%ebx, %%ebx\n\t"
                      "xor %%esi, %%esi\n\t"
-                     "xor %%edi, %%edi\n\t"
                      "xor %%r8d, %%r8d\n\t"
                      "xor %%r9d, %%r9d\n\t"
                      "xor %%r10d, %%r10d\n\t"
@@ -137,9 +135,13 @@ struct world_switch : processor_registers {
         asm volatile("vmread %1, %0" : "+r"(value) : "r"(encoding) : "cc");
         return value;
     }
+    /// Of a field that every processor has.
+    [[gnu::always_inline]] static void vmread_into(std::uint64_t& value, std::uint64_t encoding) {
+        asm volatile("vmread %1, %0" : "+m"(value) : "r"(encoding) : "cc");
+    }
     [[nodiscard]] static auto vmwrite(std::uint64_t encoding, std::uint64_t value) -> bool {
         bool done;
-        asm volatile("vmwrite %2, %1" : "=@cca"(done) : "r"(encoding), "r"(value) : "memory");
+        asm volatile("vmwrite %2, %1" : "=@cca"(done) : "r"(encoding), "r"(value));
         return done;
     }
     static void invept(invept_type type, std::uint64_t pointer) {
