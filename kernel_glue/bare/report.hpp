@@ -18,21 +18,18 @@
 namespace hv::bare {
 
 /// `count` of `total` in percent with one decimal.
-template <typename Line>
-void put_share(Line& line, std::uint64_t count, std::uint64_t total) {
+[[gnu::cold]] inline void put_share(text_writer& line, std::uint64_t count, std::uint64_t total) {
     auto const tenths = total == 0 ? 0 : (count * 1000 + total / 2) / total;
     line.decimal(tenths / 10).character('.').decimal(tenths % 10).text(" %");
 }
 
-template <typename Line>
-void put_padded(Line& line, std::string_view text, std::size_t width) {
+[[gnu::cold]] inline void put_padded(text_writer& line, std::string_view text, std::size_t width) {
     line.text(text);
     for (auto i = text.size(); i < width; ++i)
         line.character(' ');
 }
 
-template <typename Line>
-void put_right(Line& line, std::uint64_t value, std::size_t width) {
+[[gnu::cold]] inline void put_right(text_writer& line, std::uint64_t value, std::size_t width) {
     text_line<24> digits;
     digits.decimal(value);
     for (auto i = digits.view().size(); i < width; ++i)
@@ -42,7 +39,7 @@ void put_right(Line& line, std::uint64_t value, std::size_t width) {
 
 /// The table of exits: reason, count, share, most frequent first.
 template <typename Host>
-void print_exits(Host& host, vcpu_stats const& stats) {
+[[gnu::cold]] void print_exits(Host& host, vcpu_stats const& stats) {
     auto const total = stats.total_exits();
     host.log("exit                        count    share");
     std::array<bool, exits::all::size> printed{};
@@ -81,7 +78,7 @@ void print_exits(Host& host, vcpu_stats const& stats) {
 
 /// What the processor offers, in one line.
 template <typename Host>
-void print_processor(Host& host, processor_report const& report) {
+[[gnu::cold]] void print_processor(Host& host, processor_report const& report) {
     text_line<256> line;
     line.text("processor: ").decimal(report.address_spaces).text(" address spaces");
     auto const feature = [&line](char const* name, bool there) { line.text(there ? ", " : ", no ").text(name); };
@@ -98,7 +95,7 @@ void print_processor(Host& host, processor_report const& report) {
 
 /// What time is measured by, in one line. `clock` is the host's tsc_report.
 template <typename Host, typename Clock>
-void print_clock(Host& host, Clock const& clock) {
+[[gnu::cold]] void print_clock(Host& host, Clock const& clock) {
     text_line<> line;
     line.text("clock: TSC at ").decimal(host.tsc_frequency() / 1000).text(" kHz, ");
     line.text(clock.by_pm_timer ? "checked against the PM timer" : "checked against the 8254");
@@ -109,7 +106,7 @@ void print_clock(Host& host, Clock const& clock) {
 
 /// Why the machine stopped, in one line.
 template <typename Host>
-void print_stop(Host& host, stop_reason const& reason) {
+[[gnu::cold]] void print_stop(Host& host, stop_reason const& reason) {
     text_line<256> line;
     line.text("stopped: ").text(name_of(reason.kind));
     if (reason.text[0] != '\0')
@@ -128,7 +125,7 @@ void print_stop(Host& host, stop_reason const& reason) {
 
 /// The whole state of a vCPU on one line, for --log.
 template <typename Host, typename Vcpu>
-void write_state(Host& host, Vcpu& cpu, stop_reason const& reason) {
+[[gnu::cold]] void write_state(Host& host, Vcpu& cpu, stop_reason const& reason) {
     constexpr std::array gprs{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                               "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     constexpr std::array segments{"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
@@ -174,7 +171,7 @@ void write_state(Host& host, Vcpu& cpu, stop_reason const& reason) {
 /// The trace in the format of Chrome's and Perfetto's viewers, on stream 2. Times are microseconds of the host's TSC
 /// since the first record.
 template <typename Host, typename Trace>
-void write_trace(Host& host, Trace const& trace, unsigned vcpu) {
+[[gnu::cold]] void write_trace(Host& host, Trace const& trace, unsigned vcpu) {
     auto const text = [&host](std::string_view words) {
         for (auto const c : words)
             host.put(2, static_cast<std::uint8_t>(c));

@@ -30,7 +30,7 @@ enum class exit_status : int { success = 0, guest_failed = 1, unusable = 2, stop
 
 namespace detail {
 
-[[nodiscard]] inline auto refuse(host& h, std::string_view what, std::string_view why = {}) -> int {
+[[nodiscard, gnu::cold]] inline auto refuse(host& h, std::string_view what, std::string_view why = {}) -> int {
     h.log(text_line<256>{}.text(what).text(why).view());
     return static_cast<int>(exit_status::unusable);
 }
@@ -44,7 +44,7 @@ inline auto behind_first_word(std::string_view line) -> std::string_view {
 }
 
 template <typename Host>
-void print_seconds(Host& h, std::string_view what, std::uint64_t ticks) {
+[[gnu::cold]] void print_seconds(Host& h, std::string_view what, std::uint64_t ticks) {
     auto const ms = static_cast<std::uint64_t>(time_for(ticks, h.tsc_frequency()) / 1'000'000);
     text_line<> line;
     line.text(what).decimal(ms / 1000).character('.').character(static_cast<char>('0' + ms / 100 % 10));
@@ -78,7 +78,7 @@ void print_start(Host& h, std::uint64_t started, std::uint64_t init) {
 } // namespace detail
 
 template <typename Machine>
-auto run_guest(host& h, boot_information const& boot) -> int {
+[[gnu::cold]] auto run_guest(host& h, boot_information const& boot) -> int {
     using machine_type = vm<Machine, host>;
     options const words{boot.command_line};
     auto const modules = boot.modules();

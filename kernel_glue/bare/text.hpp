@@ -11,7 +11,7 @@ namespace hv::bare {
 /// A line of output put together piece by piece; what does not fit is cut off.
 class text {
   public:
-    constexpr auto operator<<(std::string_view s) -> text& {
+    [[gnu::cold, gnu::noinline]] constexpr auto operator<<(std::string_view s) -> text& {
         for (char const c : s)
             append(c);
         return *this;
@@ -21,7 +21,7 @@ class text {
         return *this;
     }
 
-    constexpr auto decimal(std::uint64_t value) -> text& {
+    [[gnu::cold, gnu::noinline]] constexpr auto decimal(std::uint64_t value) -> text& {
         std::array<char, 20> digits{};
         std::size_t n{0};
         do {
@@ -34,7 +34,7 @@ class text {
     }
 
     /// Lower-case hexadecimal with leading zeros up to `width` digits.
-    constexpr auto hex(std::uint64_t value, unsigned width = 1) -> text& {
+    [[gnu::cold, gnu::noinline]] constexpr auto hex(std::uint64_t value, unsigned width = 1) -> text& {
         unsigned n{16};
         while (n > 1 and n > width and value >> (n - 1) * 4 == 0)
             --n;

@@ -21,7 +21,7 @@ struct dump_item {
 };
 
 template <typename Host>
-void dump_line(Host& host, std::span<dump_item const> items) {
+[[gnu::cold]] void dump_line(Host& host, std::span<dump_item const> items) {
     text_line<> line;
     line.text("svm");
     for (auto const& item : items)
@@ -31,7 +31,7 @@ void dump_line(Host& host, std::span<dump_item const> items) {
 
 /// Logs a VMCB and the registers beside it.
 template <typename Host>
-void dump(Host& host, registers const& cpu, vmcb const& block) {
+[[gnu::cold]] void dump(Host& host, registers const& cpu, vmcb const& block) {
     auto const& c = block.control;
     auto const& s = block.save;
     auto const line = [&host](auto const&... items) {

@@ -21,7 +21,7 @@ struct dump_item {
 };
 
 template <typename Host>
-void dump_line(Host& host, std::span<dump_item const> items) {
+[[gnu::cold]] void dump_line(Host& host, std::span<dump_item const> items) {
     text_line<> line;
     line.text("vmx");
     for (auto const& item : items)
@@ -31,7 +31,7 @@ void dump_line(Host& host, std::span<dump_item const> items) {
 
 /// Logs a VMCS and the registers beside it.
 template <typename Host, typename Vcpu>
-void dump(Host& host, Vcpu const& cpu) {
+[[gnu::cold]] void dump(Host& host, Vcpu const& cpu) {
     auto const& v = cpu.fields();
     auto const line = [&host](auto const&... items) {
         std::array<dump_item, sizeof...(items)> const list{items...};
