@@ -69,7 +69,7 @@ constexpr void add_processor(board& b, std::uint32_t apic_id, std::uint32_t flag
         b.processors[b.processor_count++] = apic_id;
 }
 
-void read_madt(board& b, physical_memory auto const& memory, hpa at, std::uint32_t size) {
+[[gnu::cold]] void read_madt(board& b, physical_memory auto const& memory, hpa at, std::uint32_t size) {
     enum : std::uint8_t { local_apic, io_apic, source_override, local_apic_override = 5, local_x2apic = 9 };
     if (size < 44)
         return;
@@ -115,7 +115,7 @@ void read_madt(board& b, physical_memory auto const& memory, hpa at, std::uint32
 } // namespace detail
 
 /// Follows the root table. Tables with a wrong checksum are passed over; what none of them says keeps its default.
-[[nodiscard]] auto read_board(physical_memory auto const& memory, acpi_root root) -> board {
+[[nodiscard, gnu::cold]] auto read_board(physical_memory auto const& memory, acpi_root root) -> board {
     constexpr std::uint32_t header_size{36};
     constexpr std::uint32_t largest_table{1u << 20}; // of those read here
     board b{};

@@ -58,13 +58,14 @@ void protect() {
 
 } // namespace
 
-void add_free_memory(page_allocator& memory, boot_information const& boot, std::uint64_t first, std::uint64_t end) {
+[[gnu::cold]] void add_free_memory(page_allocator& memory, boot_information const& boot, std::uint64_t first,
+                                   std::uint64_t end) {
     constexpr std::uint64_t low_memory{0x100000}; // firmware data, start-up code of other processors
     for_each_free_extent(boot, {at(image_start), at(image_end)}, {first < low_memory ? low_memory : first, end},
                          [&](std::uint64_t start, std::uint64_t stop) { memory.add(start, stop); });
 }
 
-auto enter_address_space(page_allocator& memory, boot_information const& boot) -> std::uint64_t {
+[[gnu::cold]] auto enter_address_space(page_allocator& memory, boot_information const& boot) -> std::uint64_t {
     page_tables tables{memory, has_gigabyte_pages()};
     auto mapped = boot_mapping_end;
     tables.set(0, boot_mapping_end, mapping::device);

@@ -17,7 +17,7 @@ struct cmos_time {
 };
 
 /// Seconds from 1970-01-01T00:00 to a time of the years 1970 to 2069. The century register is no standard.
-[[nodiscard]] constexpr auto seconds_since_1970(cmos_time const& t) -> std::int64_t {
+[[nodiscard, gnu::cold]] constexpr auto seconds_since_1970(cmos_time const& t) -> std::int64_t {
     auto const number = [&](unsigned v) { return t.binary ? v : (v >> 4) * 10 + (v & 15); };
     auto hour = number(t.hour & 0x7fu);
     if (not t.twenty_four_hours) // bit 7: afternoon; 12 is the first hour of both halves
@@ -34,7 +34,7 @@ struct cmos_time {
 static_assert(seconds_since_1970({.day = 1, .month = 1, .year = 0x70, .twenty_four_hours = true}) == 0);
 
 /// Reads the battery-backed clock of the board. Two equal readings outside an update are one time.
-inline auto read_cmos_clock() -> cmos_time {
+[[gnu::cold]] inline auto read_cmos_clock() -> cmos_time {
     constexpr std::uint8_t update_in_progress{0x80};
     auto const at = [](std::uint8_t index) {
         out8(0x70, index);

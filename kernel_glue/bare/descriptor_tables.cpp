@@ -77,7 +77,7 @@ void fill_idt() {
 
 } // namespace
 
-void load_descriptor_tables() {
+[[gnu::cold]] void load_descriptor_tables() {
     fill_idt();
     load_descriptor_tables(first_tables, hv_bare_stacks);
 }

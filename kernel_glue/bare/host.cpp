@@ -53,7 +53,7 @@ void host::leave(std::uint8_t status) {
     stop();
 }
 
-void host::start(boot_information const& boot) {
+[[gnu::cold]] void host::start(boot_information const& boot) {
     console_.start();
     (void)log_port_.start();
     load_descriptor_tables();
@@ -89,7 +89,7 @@ auto declared_tsc_frequency() -> std::uint64_t {
 
 } // namespace
 
-void host::start_clocks() {
+[[gnu::cold]] void host::start_clocks() {
     constexpr std::uint64_t millionths{1'000'000};
     auto const reference = board_.pm_timer_port != 0
                                ? reference_clock::pm_timer(board_.pm_timer_port, board_.pm_timer_is_32_bits_wide)

@@ -16,7 +16,7 @@ namespace hv::bare {
 class local_apic {
   public:
     /// Switches the APIC on, in x2APIC mode if the processor has it, and masks all it may deliver but NMIs.
-    void start(hpa address) {
+    [[gnu::cold]] void start(hpa address) {
         constexpr std::uint32_t has_x2apic{1u << 21}, has_tsc_deadline{1u << 24};
         constexpr std::uint64_t enabled{1u << 11}, x2apic_enabled{1u << 10};
         auto const features = cpuid(1).ecx;

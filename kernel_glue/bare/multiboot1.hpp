@@ -43,7 +43,7 @@ inline constexpr std::uint32_t most_entries{1024};
 }
 
 /// Reads the information structure at `at` into `boot`. What the loader did not provide stays empty.
-void read(boot_information& boot, physical_memory auto const& memory, hpa at) {
+[[gnu::cold]] void read(boot_information& boot, physical_memory auto const& memory, hpa at) {
     constexpr std::uint32_t has_memory_size{1u << 0}, has_command_line{1u << 2}, has_modules{1u << 3},
         has_memory_map{1u << 6}, has_loader_name{1u << 9};
     constexpr std::uint64_t longest_text{4096};

@@ -47,7 +47,8 @@ enum class tag : std::uint32_t {
 
 namespace detail {
 
-void read_memory_map(boot_information& boot, physical_memory auto const& memory, hpa at, std::uint32_t size) {
+[[gnu::cold]] void read_memory_map(boot_information& boot, physical_memory auto const& memory, hpa at,
+                                   std::uint32_t size) {
     auto const stride = load<std::uint32_t>(memory, at + 8);
     if (stride < 24)
         return;
@@ -57,7 +58,8 @@ void read_memory_map(boot_information& boot, physical_memory auto const& memory,
                          .kind = multiboot1::kind_of(load<std::uint32_t>(memory, at + offset + 16))});
 }
 
-void read_efi_memory_map(boot_information& boot, physical_memory auto const& memory, hpa at, std::uint32_t size) {
+[[gnu::cold]] void read_efi_memory_map(boot_information& boot, physical_memory auto const& memory, hpa at,
+                                       std::uint32_t size) {
     constexpr std::uint64_t most_pages{UINT64_MAX >> page_shift};
     auto const stride = load<std::uint32_t>(memory, at + 8);
     if (stride < 40)
@@ -76,7 +78,7 @@ void read_efi_memory_map(boot_information& boot, physical_memory auto const& mem
 } // namespace detail
 
 /// Reads the tags of the information structure at `at` into `boot`.
-void read(boot_information& boot, physical_memory auto const& memory, hpa at) {
+[[gnu::cold]] void read(boot_information& boot, physical_memory auto const& memory, hpa at) {
     boot.protocol = boot_protocol::multiboot2;
     auto const end = at + load<std::uint32_t>(memory, at);
     bool has_efi_map{false};

@@ -43,7 +43,7 @@ class options {
         std::string_view value{};
     };
 
-    [[nodiscard]] constexpr auto find(std::string_view name) const -> word {
+    [[nodiscard, gnu::cold]] constexpr auto find(std::string_view name) const -> word {
         std::size_t at{0};
         while (at < line_.size()) {
             auto end = line_.find(' ', at);

@@ -79,7 +79,7 @@ class page_tables {
         return table;
     }
 
-    void set_one(std::uint64_t address, unsigned level, mapping how) {
+    [[gnu::cold]] void set_one(std::uint64_t address, unsigned level, mapping how) {
         auto* table = root_;
         for (unsigned at{4}; at != level; --at) {
             auto& entry = table[index(address, at)];

@@ -14,7 +14,7 @@ namespace hv::bare::pvh {
 inline constexpr std::uint32_t magic{0x336ec578};
 
 /// Reads the start information at `at` into `boot`; does nothing if it is not one.
-void read(boot_information& boot, physical_memory auto const& memory, hpa at) {
+[[gnu::cold]] void read(boot_information& boot, physical_memory auto const& memory, hpa at) {
     constexpr std::uint64_t longest_text{4096};
     auto const half = [&](std::uint64_t offset) { return load<std::uint32_t>(memory, at + offset); };
     auto const word = [&](hpa from, std::uint64_t offset) { return load<std::uint64_t>(memory, from + offset); };

@@ -10,7 +10,7 @@
 namespace hv::bare {
 
 /// The root table that a valid RSDP at `at` names, or none.
-[[nodiscard]] auto read_rsdp(physical_memory auto const& memory, hpa at) -> acpi_root {
+[[nodiscard, gnu::cold]] auto read_rsdp(physical_memory auto const& memory, hpa at) -> acpi_root {
     constexpr std::uint64_t signature{0x2052545020445352}; // "RSD PTR "
     constexpr std::uint32_t size_of_revision_0{20}, size_of_revision_2{36};
     if (load<std::uint64_t>(memory, at) != signature or not sums_to_zero(memory, at, size_of_revision_0))

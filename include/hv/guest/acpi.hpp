@@ -18,7 +18,7 @@ namespace hv::guest::acpi {
 namespace detail {
 
 template <guest_memory M>
-constexpr auto write_madt(table_writer<M>& out, platform const& p) -> std::uint64_t {
+[[gnu::cold]] constexpr auto write_madt(table_writer<M>& out, platform const& p) -> std::uint64_t {
     begin_table(out, "APIC", 4);
     out.put(p.local_apic);
     out.put(std::uint32_t{p.pic_8259}); // PCAT_COMPAT
@@ -63,7 +63,7 @@ constexpr auto write_hpet(table_writer<M>& out, platform const& p) -> std::uint6
 }
 
 template <guest_memory M>
-constexpr auto write_dsdt(table_writer<M>& out, platform const& p) -> std::uint64_t {
+[[gnu::cold]] constexpr auto write_dsdt(table_writer<M>& out, platform const& p) -> std::uint64_t {
     begin_table(out, "DSDT", 2);
     auto const put = [&out](aml::code const& code) {
         for (std::size_t i{}; i != code.size; ++i)
@@ -103,7 +103,7 @@ struct tables {
 /// Writes the tables of a platform to the BIOS area and answers where they are. bad_address if that is not memory,
 /// too_big if there are more processors than APIC ids.
 template <guest_memory M>
-[[nodiscard]] constexpr auto write(M& memory, platform const& p) -> result<tables> {
+[[nodiscard, gnu::cold]] constexpr auto write(M& memory, platform const& p) -> result<tables> {
     if (p.processors == 0 or p.processors > 255)
         return status::too_big;
     table_writer out{memory, memory_layout::acpi_first, memory_layout::mp_first};

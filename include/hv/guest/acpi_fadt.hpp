@@ -14,7 +14,7 @@ namespace hv::guest::acpi::detail {
 inline constexpr std::string_view oem{"HV    "};
 
 template <guest_memory M>
-constexpr void begin_table(table_writer<M>& out, std::string_view signature, std::uint8_t revision) {
+[[gnu::cold]] constexpr void begin_table(table_writer<M>& out, std::string_view signature, std::uint8_t revision) {
     out.begin(8);
     out.put(signature);
     out.put(std::uint32_t{}); // length
@@ -56,7 +56,7 @@ constexpr void put_address(table_writer<M>& out, generic_address const& a) {
 
 /// ACPI specification, "Firmware ACPI Control Structure (FACS)".
 template <guest_memory M>
-constexpr void put_facs(table_writer<M>& out) {
+[[gnu::cold]] constexpr void put_facs(table_writer<M>& out) {
     out.put("FACS");
     out.put(std::uint32_t{64});
     out.zeros(24); // no hardware signature, no waking vector, global lock free, no flags, no 64-bit vector
@@ -82,7 +82,7 @@ inline constexpr std::uint16_t no_rtc{1u << 5};
 } // namespace boot_flag
 
 template <guest_memory M>
-constexpr auto write_fadt(table_writer<M>& out, platform const& p, std::uint64_t dsdt, std::uint64_t facs)
+[[gnu::cold]] constexpr auto write_fadt(table_writer<M>& out, platform const& p, std::uint64_t dsdt, std::uint64_t facs)
     -> std::uint64_t {
     std::uint32_t flags{fadt_flag::wbinvd | fadt_flag::proc_c1 | fadt_flag::no_fixed_power_button |
                         fadt_flag::no_fixed_sleep_button | fadt_flag::no_fixed_rtc_wake};

@@ -64,7 +64,7 @@ struct code {
     return c += value;
 }
 
-[[nodiscard]] constexpr auto scope(std::string_view path, code const& content) -> code {
+[[nodiscard, gnu::cold]] constexpr auto scope(std::string_view path, code const& content) -> code {
     code inner{}, c{};
     inner += path;
     inner += content;
@@ -72,7 +72,7 @@ struct code {
     return c += with_length(inner);
 }
 
-[[nodiscard]] constexpr auto device(std::string_view segment, code const& content) -> code {
+[[nodiscard, gnu::cold]] constexpr auto device(std::string_view segment, code const& content) -> code {
     code inner{}, c{};
     inner += segment;
     inner += content;
@@ -81,7 +81,7 @@ struct code {
     return c += with_length(inner);
 }
 
-[[nodiscard]] constexpr auto package(std::uint8_t count, code const& elements) -> code {
+[[nodiscard, gnu::cold]] constexpr auto package(std::uint8_t count, code const& elements) -> code {
     code inner{}, c{};
     inner += count;
     inner += elements;
@@ -105,7 +105,8 @@ struct code {
 }
 
 /// A resource template of one port range and one edge-triggered, active-high line.
-[[nodiscard]] constexpr auto ports_and_line(std::uint16_t port, std::uint8_t count, std::uint8_t line) -> code {
+[[nodiscard, gnu::cold]] constexpr auto ports_and_line(std::uint16_t port, std::uint8_t count, std::uint8_t line)
+    -> code {
     code resources{};
     resources += 0x47; // I/O port descriptor
     resources += 0x01; // decodes 16 bits

@@ -29,7 +29,7 @@ struct executable {
     std::uint16_t entry_size{};
     std::uint16_t count{};
 
-    [[nodiscard]] constexpr auto segment_at(std::uint16_t index) const -> segment {
+    [[nodiscard, gnu::cold]] constexpr auto segment_at(std::uint16_t index) const -> segment {
         auto const at = table + std::uint64_t{index} * entry_size;
         auto const u32 = [this, at](unsigned offset) { return number_at<std::uint32_t>(bytes, at + offset); };
         auto const u64 = [this, at](unsigned offset) { return number_at<std::uint64_t>(bytes, at + offset); };
@@ -48,7 +48,7 @@ struct executable {
 }
 
 /// Checks the header and the table of segments; every refusal has its sentence.
-[[nodiscard]] constexpr auto parse(file bytes, executable& out) -> refusal {
+[[nodiscard, gnu::cold]] constexpr auto parse(file bytes, executable& out) -> refusal {
     auto const u8 = [bytes](unsigned at) { return number_at<std::uint8_t>(bytes, at); };
     auto const u16 = [bytes](unsigned at) { return number_at<std::uint16_t>(bytes, at); };
     if (not has_magic(bytes))
@@ -90,8 +90,8 @@ struct placement {
 namespace detail {
 
 /// Whether everything that loads is in the file and fits into memory at or above `lowest`.
-[[nodiscard]] constexpr auto check(executable const& image, memory_layout layout, std::uint64_t lowest, placement& out)
-    -> refusal {
+[[nodiscard, gnu::cold]] constexpr auto check(executable const& image, memory_layout layout, std::uint64_t lowest,
+                                              placement& out) -> refusal {
     std::uint64_t total{};
     bool entry_found{};
     for (std::uint16_t i{}; i != image.count; ++i) {
@@ -134,8 +134,8 @@ namespace detail {
 /// Copies the segments to their physical addresses and zeroes what the file does not fill. Refuses before the first
 /// write, except where memory itself does not take a write.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load(M& memory, executable const& image, memory_layout layout, std::uint64_t lowest,
-                                  placement& out) -> refusal {
+[[nodiscard, gnu::cold]] constexpr auto load(M& memory, executable const& image, memory_layout layout,
+                                             std::uint64_t lowest, placement& out) -> refusal {
     if (auto const no = detail::check(image, layout, lowest, out))
         return no;
     for (std::uint16_t i{}; i != image.count; ++i) {

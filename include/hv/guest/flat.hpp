@@ -15,7 +15,7 @@ inline constexpr std::uint16_t dummy_handler_selector{0xf000};
 /// Loads at `flat_address` of segment 0, with DL the drive, the stack below the code, and all 256 vectors leading to an
 /// IRET.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load(M& memory, load_request const& request) -> load_result {
+[[nodiscard, gnu::cold]] constexpr auto load(M& memory, load_request const& request) -> load_result {
     constexpr std::uint64_t vectors{256};
     constexpr std::uint64_t lowest{0x600}; // vectors, BIOS data, and a little stack
     auto const at = std::uint64_t{request.flat_address};

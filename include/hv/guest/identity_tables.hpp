@@ -13,7 +13,7 @@ inline constexpr std::uint64_t identity_tables_size{6 * page_size};
 /// Builds 4-level tables at `address` that map the first 4 GiB to themselves with 2 MiB pages. False if there is no
 /// memory. SDM Vol. 3A, "4-Level Paging and 5-Level Paging".
 template <guest_memory M>
-[[nodiscard]] constexpr auto write_identity_tables(M& memory, std::uint64_t address) -> bool {
+[[nodiscard, gnu::cold]] constexpr auto write_identity_tables(M& memory, std::uint64_t address) -> bool {
     constexpr std::uint64_t present_writable{3};
     constexpr std::uint64_t large{1u << 7};
     constexpr std::uint64_t large_page_size{1u << 21};

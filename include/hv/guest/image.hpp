@@ -26,7 +26,7 @@ namespace hv::guest {
 /// Loads an image as the kind that the request names, or as what `detect` takes it for. After a refusal guest memory
 /// holds nothing that a guest should start from.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load(M& memory, load_request const& request) -> load_result {
+[[nodiscard, gnu::cold]] constexpr auto load(M& memory, load_request const& request) -> load_result {
     if (request.image.empty())
         return {.error = status::invalid_argument, .reason = "The image is empty."};
     switch (request.kind == image_kind::unknown ? detect(request.image) : request.kind) {

@@ -67,8 +67,8 @@ struct kernel {
 namespace detail {
 
 template <guest_memory M>
-[[nodiscard]] constexpr auto write_zero_page(M& memory, load_request const& request, kernel const& loaded,
-                                             std::uint64_t initrd) -> bool {
+[[nodiscard, gnu::cold]] constexpr auto write_zero_page(M& memory, load_request const& request, kernel const& loaded,
+                                                        std::uint64_t initrd) -> bool {
     bool ok{clear(memory, zero_page, page_size)};
     auto const put = [&memory, &ok](std::uint64_t offset, auto value) {
         ok = ok and place_value(memory, zero_page + offset, value);
@@ -161,7 +161,7 @@ struct line_writer {
 };
 
 template <guest_memory M>
-[[nodiscard]] constexpr auto write_command_line(M& memory, load_request const& request, kernel const& loaded)
+[[nodiscard, gnu::cold]] constexpr auto write_command_line(M& memory, load_request const& request, kernel const& loaded)
     -> refusal {
     auto const room = command_line_room - 1;
     line_writer<M> line{memory, loaded.command_line_limit < room ? loaded.command_line_limit : room};
@@ -181,7 +181,8 @@ template <guest_memory M>
 
 /// What is the same for both kinds of file.
 template <guest_memory M>
-[[nodiscard]] constexpr auto finish(M& memory, load_request const& request, kernel const& loaded) -> load_result {
+[[nodiscard, gnu::cold]] constexpr auto finish(M& memory, load_request const& request, kernel const& loaded)
+    -> load_result {
     if (auto const no = write_command_line(memory, request, loaded))
         return no;
     std::uint64_t initrd{};
@@ -200,7 +201,7 @@ template <guest_memory M>
 
 /// Loads a vmlinux.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load_elf(M& memory, load_request const& request) -> load_result {
+[[nodiscard, gnu::cold]] constexpr auto load_elf(M& memory, load_request const& request) -> load_result {
     elf::executable image{};
     if (auto const no = elf::parse(request.image, image))
         return no;
@@ -223,7 +224,7 @@ template <guest_memory M>
 namespace detail {
 
 /// Where a bzImage goes: its preferred address, or the lowest that suits a relocatable one; 0 if nowhere.
-[[nodiscard]] constexpr auto load_address(file bytes, memory_layout layout) -> std::uint64_t {
+[[nodiscard, gnu::cold]] constexpr auto load_address(file bytes, memory_layout layout) -> std::uint64_t {
     auto const size = number_at<std::uint32_t>(bytes, field::init_size);
     auto const fits = [=](std::uint64_t at) { return at >= one_mib and at < four_gib and layout.contains(at, size); };
     if (auto const preferred = number_at<std::uint64_t>(bytes, field::pref_address); fits(preferred))
@@ -253,7 +254,7 @@ namespace detail {
 
 /// Loads a bzImage.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load_image(M& memory, load_request const& request) -> load_result {
+[[nodiscard, gnu::cold]] constexpr auto load_image(M& memory, load_request const& request) -> load_result {
     auto const bytes = request.image;
     if (auto const no = detail::check_image(bytes))
         return no;

@@ -68,7 +68,7 @@ constexpr auto put_entries(table_writer<M>& out, platform const& p) -> std::uint
 /// Writes the table of a platform to the BIOS area and answers where the floating pointer is. bad_address if that is
 /// not memory, too_big if there are more processors than APIC ids.
 template <guest_memory M>
-[[nodiscard]] constexpr auto write(M& memory, platform const& p) -> result<std::uint64_t> {
+[[nodiscard, gnu::cold]] constexpr auto write(M& memory, platform const& p) -> result<std::uint64_t> {
     if (p.processors == 0 or p.processors > 255)
         return status::too_big;
     table_writer out{memory, memory_layout::mp_first, memory_layout::reserved_end};

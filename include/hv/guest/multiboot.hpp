@@ -52,8 +52,8 @@ namespace detail {
 
 /// Loads by the addresses in the header: for files that are not ELF, or not ELF32.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load_by_header(M& memory, load_request const& request, header const& h,
-                                            elf::placement& out) -> refusal {
+[[nodiscard, gnu::cold]] constexpr auto load_by_header(M& memory, load_request const& request, header const& h,
+                                                       elf::placement& out) -> refusal {
     auto const bytes = request.image;
     if (not holds(bytes, h.offset, 32))
         return {status::invalid_argument, "The file ends inside its Multiboot header."};
@@ -83,7 +83,8 @@ template <guest_memory M>
 }
 
 template <guest_memory M>
-[[nodiscard]] constexpr auto load_kernel(M& memory, load_request const& request, elf::placement& out) -> refusal {
+[[nodiscard, gnu::cold]] constexpr auto load_kernel(M& memory, load_request const& request, elf::placement& out)
+    -> refusal {
     auto const h = find_header(request.image);
     if (not h.found)
         return {status::invalid_argument, "The file has no Multiboot header in its first 8 KiB."};
@@ -132,8 +133,8 @@ inline constexpr std::string_view loader_name{"hv"};
 
 /// Answers where the information structure is, in the register that the kernel gets it in.
 template <guest_memory M>
-[[nodiscard]] constexpr auto write_information(M& memory, load_request const& request, plan const& where,
-                                               std::uint32_t& information) -> bool {
+[[nodiscard, gnu::cold]] constexpr auto write_information(M& memory, load_request const& request, plan const& where,
+                                                          std::uint32_t& information) -> bool {
     table_writer out{memory, where.information, where.first_module};
     for (auto const descriptor : flat_descriptors(start_mode::protected32))
         out.put(descriptor);
@@ -199,7 +200,7 @@ template <guest_memory M>
 
 /// Loads a Multiboot kernel with its modules.
 template <guest_memory M>
-[[nodiscard]] constexpr auto load(M& memory, load_request const& request) -> load_result {
+[[nodiscard, gnu::cold]] constexpr auto load(M& memory, load_request const& request) -> load_result {
     elf::placement kernel{};
     if (auto const no = detail::load_kernel(memory, request, kernel))
         return no;
