@@ -4,6 +4,7 @@
 #include <hv/backends/backend.hpp>
 #include <hv/emulate/plain_move.hpp>
 #include <hv/memory/code_page.hpp>
+#include <hv/port_access.hpp>
 #include <hv/register_access.hpp>
 #include <hv/x86/registers.hpp>
 
@@ -86,26 +87,12 @@ class emulated_cpu {
     }
 
     [[nodiscard]] auto read_port(std::uint16_t port, unsigned size) -> std::uint32_t {
-        machine_context context{cpu_.machine()};
-        bool claimed{true};
-        auto const value = cpu_.machine().devices().read_port(context, port, size, claimed);
-        count_unclaimed_port(claimed);
-        return value;
+        return hv::read_port(cpu_, port, size);
     }
 
-    void write_port(std::uint16_t port, unsigned size, std::uint32_t value) {
-        machine_context context{cpu_.machine()};
-        bool claimed{true};
-        cpu_.machine().devices().write_port(context, port, size, value, claimed);
-        count_unclaimed_port(claimed);
-    }
+    void write_port(std::uint16_t port, unsigned size, std::uint32_t value) { hv::write_port(cpu_, port, size, value); }
 
   private:
-    void count_unclaimed_port(bool claimed) {
-        if (not claimed)
-            ++cpu_.stats().unclaimed_ports;
-    }
-
     Vcpu& cpu_;
 };
 

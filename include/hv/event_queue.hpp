@@ -24,6 +24,7 @@ class event_queue {
     constexpr auto set_interrupted(event e) -> status {
         if (not e.valid()) {
             interrupted_ = {};
+            note();
             return status::ok;
         }
         if ((e.raw & event::reserved) != 0)
@@ -35,6 +36,7 @@ class event_queue {
         if (e.type() == event_type::exception and e.vector() >= 32)
             return status::invalid_argument;
         interrupted_ = e;
+        note();
         return status::ok;
     }
 
@@ -44,34 +46,52 @@ class event_queue {
         if (exception_.valid() and not interrupted_.valid())
             interrupted_ = exception_;
         exception_ = exception;
+        note();
     }
 
-    constexpr void raise_nmi() { signals_ |= nmi; }
-    constexpr void clear_nmi() { signals_ &= static_cast<std::uint8_t>(~nmi); }
-    constexpr void raise_external() { signals_ |= external; }
-    constexpr void clear_external() { signals_ &= static_cast<std::uint8_t>(~external); }
+    constexpr void raise_nmi() { waiting_ |= nmi; }
+    constexpr void clear_nmi() { waiting_ &= static_cast<std::uint8_t>(~nmi); }
+    constexpr void raise_external() { waiting_ |= external; }
+    constexpr void clear_external() { waiting_ &= static_cast<std::uint8_t>(~external); }
 
-    [[nodiscard]] constexpr auto nmi_pending() const -> bool { return (signals_ & nmi) != 0; }
-    [[nodiscard]] constexpr auto external_pending() const -> bool { return (signals_ & external) != 0; }
+    [[nodiscard]] constexpr auto nmi_pending() const -> bool { return (waiting_ & nmi) != 0; }
+    [[nodiscard]] constexpr auto external_pending() const -> bool { return (waiting_ & external) != 0; }
     [[nodiscard]] constexpr auto interrupted() const -> event { return interrupted_; }
     [[nodiscard]] constexpr auto exception() const -> event { return exception_; }
 
     /// Whether an interrupted event or an exception waits: these go before everything else.
-    [[nodiscard]] constexpr auto must_deliver() const -> bool { return interrupted_.valid() or exception_.valid(); }
+    [[nodiscard]] constexpr auto must_deliver() const -> bool { return (waiting_ & owed) != 0; }
     /// Whether that is an external interrupt alone. It was acknowledged, but the guest may not take one at present.
     [[nodiscard]] constexpr auto holds_interrupt() const -> bool {
         return interrupted_.valid() and interrupted_.type() == event_type::external_interrupt and
                not exception_.valid();
     }
-    [[nodiscard]] constexpr auto empty() const -> bool {
-        return not event{interrupted_.raw | exception_.raw}.valid() and signals_ == 0;
-    }
+    [[nodiscard]] constexpr auto empty() const -> bool { return waiting_ == 0; }
+    /// Not zero unless it is empty.
+    [[nodiscard]] constexpr auto waiting() const -> std::uint8_t { return waiting_; }
 
     /// Takes what goes first of an interrupted event and an exception. SDM Vol. 3A, "Interrupt 8—Double Fault
     /// Exception (#DF)": contributory after contributory, and contributory or page fault after page fault, make #DF;
     /// either during delivery of #DF is a triple fault. Otherwise the exception goes first and the event it
     /// interrupted waits for its turn.
     constexpr auto take() -> next {
+        auto const taken = take_first();
+        note();
+        return taken;
+    }
+
+    constexpr void clear() { *this = {}; }
+
+  private:
+    static constexpr std::uint8_t nmi{1u << 0}, external{1u << 1}, owed{1u << 2};
+
+    /// Follows each change of an interrupted event or exception.
+    constexpr void note() {
+        bool const any{interrupted_.valid() or exception_.valid()};
+        waiting_ = static_cast<std::uint8_t>((waiting_ & ~owed) | (any ? owed : 0));
+    }
+
+    constexpr auto take_first() -> next {
         if (not interrupted_.valid() or not exception_.valid()) {
             auto const e = interrupted_.valid() ? interrupted_ : exception_;
             interrupted_ = {};
@@ -100,11 +120,6 @@ class event_queue {
             raise_nmi(); // like every NMI it waits for the end of a shadow, or of another NMI
         return {.first = second};
     }
-
-    constexpr void clear() { *this = {}; }
-
-  private:
-    static constexpr std::uint8_t nmi{1u << 0}, external{1u << 1};
 
     enum class severity : std::uint8_t { benign, contributory, page_fault };
 
@@ -135,7 +150,7 @@ class event_queue {
 
     event interrupted_{};
     event exception_{};
-    std::uint8_t signals_{}; ///< NMI and ExtINT
+    std::uint8_t waiting_{}; ///< NMI, ExtINT, and whether either of these is there
 };
 
 } // namespace hv

@@ -28,18 +28,21 @@ struct instruction_bytes {
 /// handler's `on` for it. `name` is what statistics print.
 namespace exits {
 
-/// IN, OUT, INS, OUTS. String forms carry no memory address: the handler computes it from the registers.
+/// IN, OUT, INS, OUTS. String forms carry no memory address: the handler computes it from the registers. Structs of up
+/// to 16 bytes are packed into two registers where they are returned, which costs more than all that an IN does: this
+/// one is larger.
 struct io_port {
     static constexpr char const* name{"io_port"};
     std::uint16_t port;
-    std::uint8_t size; ///< 1, 2 or 4 bytes
+    unsigned size; ///< 1, 2 or 4 bytes
     bool in;
     bool string;
     bool rep;
-    std::uint8_t address_size; ///< 2, 4 or 8 bytes; 0 where the processor does not say
+    unsigned address_size;     ///< 2, 4 or 8 bytes; 0 where the processor does not say
     x86::segment_name segment; ///< of OUTS, where the processor says; else DS
     bool segment_known;
 };
+static_assert(sizeof(io_port) > 16);
 
 struct cpuid {
     static constexpr char const* name{"cpuid"};

@@ -8,6 +8,7 @@
 #include <hv/emulated_cpu.hpp>
 #include <hv/exit.hpp>
 #include <hv/memory/mapping.hpp>
+#include <hv/port_access.hpp>
 #include <hv/stop.hpp>
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
@@ -46,29 +47,23 @@ class exit_services {
   public:
     explicit exit_services(Vcpu& processor) : cpu_{processor} {}
 
-    auto on(exits::io_port const& exit) -> verdict {
+    [[gnu::always_inline]] auto on(exits::io_port const& exit) -> verdict {
         if (exit.string) [[unlikely]] {
-            emulated_cpu<Vcpu> emulated{cpu_};
-            return finish(string_io(emulated, exit));
+            auto const copy = exit; // in memory, where the others need not be
+            return on_string(cpu_, copy);
         }
-        auto& machine = cpu_.machine();
-        machine_context context{machine};
-        bool claimed{true};
         auto const rax = cpu_.gpr(x86::gpr::rax);
         if (exit.in) {
-            auto const value = machine.devices().read_port(context, exit.port, exit.size, claimed);
+            auto const value = read_port(cpu_, exit.port, exit.size);
             cpu_.set_gpr(x86::gpr::rax, exit.size == 4   ? value
                                         : exit.size == 2 ? (rax & ~std::uint64_t{0xffff}) | (value & 0xffff)
                                                          : (rax & ~std::uint64_t{0xff}) | (value & 0xff));
         } else {
             auto const mask = 0xffffffffu >> (32 - 8 * exit.size);
-            machine.devices().write_port(context, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask,
-                                         claimed);
+            write_port(cpu_, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask);
         }
-        if (not claimed) [[unlikely]]
-            ++cpu_.stats().unclaimed_ports;
-        if (machine.keeps_input()) [[unlikely]] // a guest that polls may have made room, and nothing else tells
-            machine.take_input();
+        if (cpu_.machine().keeps_input()) [[unlikely]] // a guest that polls may have made room, and nothing else tells
+            cpu_.machine().take_input();
         return verdict::advance;
     }
 
@@ -101,7 +96,7 @@ class exit_services {
         return verdict::advance;
     }
 
-    auto on(exits::msr_read const& exit) -> verdict {
+    [[gnu::always_inline]] auto on(exits::msr_read const& exit) -> verdict {
         std::uint64_t value{};
         if (not read_msr(cpu_, exit.index, value)) [[unlikely]] {
             ++cpu_.stats().refused_msrs;
@@ -113,7 +108,7 @@ class exit_services {
         return verdict::advance;
     }
 
-    auto on(exits::msr_write const& exit) -> verdict {
+    [[gnu::always_inline]] auto on(exits::msr_write const& exit) -> verdict {
         if (not write_msr(cpu_, exit.index, exit.value)) [[unlikely]] {
             ++cpu_.stats().refused_msrs;
             cpu_.raise_gp();
@@ -188,7 +183,7 @@ class exit_services {
         return verdict::resume;
     }
 
-    auto on(exits::hypercall const&) -> verdict {
+    [[gnu::always_inline]] auto on(exits::hypercall const&) -> verdict {
         if constexpr (Vcpu::answers_hypercalls) {
             cpu_.set_gpr(x86::gpr::rax, ~std::uint64_t{0});
             return verdict::advance;
@@ -275,6 +270,11 @@ class exit_services {
     }
 
   private:
+    [[nodiscard, gnu::noinline]] static auto on_string(Vcpu& cpu, exits::io_port const& exit) -> verdict {
+        emulated_cpu<Vcpu> emulated{cpu};
+        return exit_services{cpu}.finish(string_io(emulated, exit));
+    }
+
     /// For processors that do not tell RDTSCP from RDTSC: they give no instruction length either.
     [[nodiscard]] auto is_rdtscp() -> bool {
         if (cpu_.hardware().instruction_length() != 0)

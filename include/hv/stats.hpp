@@ -11,7 +11,6 @@ namespace hv {
 /// What one virtual processor counts. Per-vCPU, so that counting never touches a shared cache line.
 struct vcpu_stats {
     std::array<std::uint64_t, exits::all::size> exits{};
-    std::uint64_t entries{};
     std::uint64_t events_injected{};
     std::uint64_t interrupted_deliveries{}; ///< exits in the middle of event delivery
     std::uint64_t unclaimed_ports{};
@@ -23,6 +22,7 @@ struct vcpu_stats {
     constexpr void count() {
         ++exits[exits::number_of<Exit>];
     }
+    /// As many as entries.
     [[nodiscard]] constexpr auto total_exits() const -> std::uint64_t {
         std::uint64_t sum{0};
         for (auto const n : exits)

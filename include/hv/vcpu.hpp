@@ -118,23 +118,23 @@ class vcpu {
     [[gnu::noinline]] void run() {
         auto& machine = *vm_;
         auto& processor = machine.processor();
+        auto& host = machine.host();
         stay_.forget();
-        hardware_.attach(host(), processor);
-        host().load_guest_fpu(fpu_);
+        hardware_.attach(host, processor);
+        host.load_guest_fpu(fpu_);
         attention_ = true;
         while (true) {
             if (needs_attention() and not prepare_entry()) [[unlikely]]
                 break;
             trace_entry();
-            ++stats_.entries;
-            auto const decision = backend::enter(host(), processor, hardware_, *this);
+            auto const decision = backend::enter(host, processor, hardware_, *this);
             if (decision == verdict::advance)
                 advance();
             else if (decision == verdict::leave) [[unlikely]]
                 break;
         }
-        host().save_guest_fpu(fpu_);
-        hardware_.detach(host(), processor);
+        host.save_guest_fpu(fpu_);
+        hardware_.detach(host, processor);
     }
 
     /// The backend's handler: every exit comes through here once.
@@ -230,14 +230,14 @@ class vcpu {
     void arm_timer() { stay_.arm(*vm_, next_deadline()); }
 
   private:
-    /// Whether something moved that an entry has to know of: asked at each, so each part is one comparison.
+    /// Whether something moved that an entry has to know of: asked at each, so it takes one branch.
     [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
         if constexpr (runs_apic)
             return true;
-        bool moved{attention_ or not events_.empty() or vm_->needs_attention(translations_seen_)};
+        std::uint64_t moved{vm_->attention(translations_seen_) | events_.waiting() | std::uint64_t{attention_}};
         if constexpr (has_lapic)
-            moved = moved or apic().moved() or local_.timers_touched();
-        return moved;
+            moved |= std::uint64_t{apic().moved()} | std::uint64_t{local_.timers_touched()};
+        return moved != 0;
     }
 
     /// What an entry needs besides entering. False: there will be none.
@@ -269,10 +269,18 @@ class vcpu {
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
     }
 
+    /// RIP behind the instruction that exited, where the processor says it, else 0.
+    [[nodiscard, gnu::always_inline]] auto next_rip() -> std::uint64_t {
+        if constexpr (requires { hardware_.next_rip(); })
+            return hardware_.next_rip();
+        auto const length = hardware_.instruction_length();
+        return length != 0 ? rip() + length : 0;
+    }
+
     /// Moves behind the instruction that exited.
     [[gnu::always_inline]] void advance() {
-        if (auto const length = hardware_.instruction_length(); length != 0)
-            return finish_instruction(hardware_, length, events_);
+        if (auto const next = next_rip(); next != 0)
+            return finish_instruction(hardware_, next, events_);
         emulated_cpu<vcpu> cpu{*this};
         if (auto const length = instruction_length_at_once(cpu); length != 0) [[likely]]
             return retire_instruction(hardware_, rip() + length, events_); // 64-bit code
@@ -284,7 +292,7 @@ class vcpu {
         emulated_cpu<vcpu> cpu{*this};
         auto const found = hv::instruction_length(cpu);
         if (not found.stop) [[likely]]
-            return finish_instruction(hardware_, found.length, events_);
+            return finish_instruction(hardware_, rip() + found.length, events_);
         conclude(
             *this,
             {.kind = found.stop.kind, .exception = found.stop.exception, .qualification = found.stop.qualification});

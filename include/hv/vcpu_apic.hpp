@@ -49,7 +49,7 @@ void lend_apic(Vcpu& cpu) {
 /// The first act behind an exit: the guest moved its task priority without one, and all that a processor moves that
 /// runs the APIC.
 template <typename Vcpu>
-void fetch_apic(Vcpu& cpu) {
+[[gnu::always_inline]] inline void fetch_apic(Vcpu& cpu) {
     if constexpr (Vcpu::has_lapic) {
         if constexpr (Vcpu::runs_apic)
             if (processor_has_apic(cpu)) [[likely]]

@@ -93,14 +93,12 @@ void raise_debug_trap(Hardware& hardware, event_queue& events, std::uint64_t cau
 }
 inline constexpr std::uint64_t single_step_cause{1u << 14};
 
-/// Retires the present instruction: RIP moves to `next`, the interrupt shadow ends, RF falls, and a set TF raises the
-/// single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
+/// Retires the present instruction: RIP moves to `next`, which ends the interrupt shadow, RF falls, and a set TF raises
+/// the single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
 template <typename Hardware>
 void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    hardware.set_rip(next);
-    if (hardware.interrupt_shadow()) [[unlikely]]
-        hardware.set_interrupt_shadow(false);
     auto const flags = hardware.rflags();
+    hardware.set_rip(next);
     if ((flags & (x86::rflags::rf | x86::rflags::tf)) == 0) [[likely]]
         return;
     hardware.set_rflags(flags & ~x86::rflags::rf);
@@ -108,11 +106,12 @@ void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& eve
         raise_debug_trap(hardware, events, single_step_cause);
 }
 
-/// Retires an instruction of `length` bytes: RIP moves in its width.
+/// Retires an instruction that ends before `next`: RIP moves in its width.
 template <typename Hardware>
-void finish_instruction(Hardware& hardware, std::uint8_t length, event_queue& events) {
-    auto const next = hardware.rip() + length;
-    retire_instruction(hardware, is_64_bit(hardware) ? next : next & 0xffff'ffff, events);
+void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
+    if ((hardware.rip() ^ next) >> 32 != 0 and not is_64_bit(hardware)) [[unlikely]]
+        next &= 0xffff'ffff;
+    retire_instruction(hardware, next, events);
 }
 
 } // namespace hv

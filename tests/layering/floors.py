@@ -40,6 +40,7 @@ ROOMS = [
     ("backends/*", "backends", 4),
     ("device_context.hpp", "vcpu", 4),
     ("emulated_cpu.hpp", "vcpu", 4),
+    ("port_access.hpp", "vcpu", 4),
     ("event_queue.hpp", "vcpu", 4),
     ("exit_services.hpp", "vcpu", 4),
     ("register_access.hpp", "vcpu", 4),

@@ -47,7 +47,8 @@ class board<meta::types<Devices...>> {
 
     /// What an IN of 1, 2 or 4 bytes reads. `claimed` is cleared if no device owns any of the bytes.
     template <typename Context>
-    [[nodiscard]] auto read_port(Context& context, std::uint16_t port, unsigned size, bool& claimed) -> std::uint32_t {
+    [[nodiscard, gnu::always_inline]] auto read_port(Context& context, std::uint16_t port, unsigned size, bool& claimed)
+        -> std::uint32_t {
         port_reader<Context> visitor{*this, context, port, size};
         auto const found = meta::search<tables::ports>(port, visitor);
         if (found == answer::whole)
@@ -56,11 +57,14 @@ class board<meta::types<Devices...>> {
             claimed = false;
             return 0xff;
         }
-        return read_port_bytes(context, port, size, claimed);
+        auto const bytes = read_port_bytes(context, port, size);
+        claimed = bytes.claimed;
+        return bytes.value;
     }
 
     template <typename Context>
-    void write_port(Context& context, std::uint16_t port, unsigned size, std::uint32_t value, bool& claimed) {
+    [[gnu::always_inline]] void write_port(Context& context, std::uint16_t port, unsigned size, std::uint32_t value,
+                                           bool& claimed) {
         port_writer<Context> visitor{*this, context, port, size, value};
         auto const found = meta::search<tables::ports>(port, visitor);
         if (found == answer::whole)
@@ -69,7 +73,7 @@ class board<meta::types<Devices...>> {
             claimed = false;
             return;
         }
-        write_port_bytes(context, port, size, value, claimed);
+        claimed = write_port_bytes(context, port, size, value);
     }
 
     /// A memory access of 1, 2, 4 or 8 bytes. False if no device owns all of it.
@@ -271,9 +275,13 @@ class board<meta::types<Devices...>> {
     };
 
     // The bus splits what no device takes in one piece; ports wrap at 64 Ki.
+    struct bytes_read {
+        std::uint32_t value{};
+        bool claimed{};
+    };
     template <typename Context>
-    [[gnu::noinline, gnu::cold]] auto read_port_bytes(Context& context, std::uint16_t port, unsigned size,
-                                                      bool& claimed) -> std::uint32_t {
+    [[nodiscard, gnu::noinline, gnu::cold]] auto read_port_bytes(Context& context, std::uint16_t port, unsigned size)
+        -> bytes_read {
         std::uint32_t value{0};
         bool any{false};
         for (unsigned i{0}; i != size; ++i) {
@@ -282,20 +290,19 @@ class board<meta::types<Devices...>> {
             any = any or whole;
             value |= (whole ? visitor.value & 0xff : 0xff) << (8 * i);
         }
-        claimed = any;
-        return value;
+        return {value, any};
     }
 
     template <typename Context>
-    [[gnu::noinline, gnu::cold]] void write_port_bytes(Context& context, std::uint16_t port, unsigned size,
-                                                       std::uint32_t value, bool& claimed) {
+    [[nodiscard, gnu::noinline, gnu::cold]] auto write_port_bytes(Context& context, std::uint16_t port, unsigned size,
+                                                                  std::uint32_t value) -> bool {
         bool any{false};
         for (unsigned i{0}; i != size; ++i) {
             port_writer<Context> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1,
                                          (value >> (8 * i)) & 0xff};
             any = meta::search<tables::ports>(visitor.port, visitor) == answer::whole or any;
         }
-        claimed = any;
+        return any;
     }
 
     template <typename Device>

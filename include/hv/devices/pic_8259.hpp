@@ -82,9 +82,10 @@ class pic_8259 {
     [[nodiscard]] constexpr auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
         if (port >= edge_level_port)
             return (port == edge_level_port ? master_ : slave_).level_triggered();
-        auto const mask_port = (port & 1) != 0;
-        auto const value =
-            port < slave_port ? master_.read(mask_port, slave_requests()) : slave_.read(mask_port, false);
+        auto& chip = port < slave_port ? master_ : slave_;
+        if (not chip.polled() and (port & 1) != 0) [[likely]]
+            return chip.mask();
+        auto const value = chip.read(port < slave_port and slave_requests());
         update(context); // a poll acknowledges
         return value;
     }

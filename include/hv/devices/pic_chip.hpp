@@ -81,8 +81,12 @@ class pic_chip {
         return static_cast<std::uint8_t>(base_ | (input & 7));
     }
 
-    /// A read of either port. A poll is an INTA by software: the request goes into service.
-    [[nodiscard]] constexpr auto read(bool mask_port, bool slave) -> std::uint8_t {
+    /// Whether the next read, of either port, is a poll.
+    [[nodiscard]] constexpr auto polled() const -> bool { return poll_; }
+    /// What the upper port reads, but for a poll.
+    [[nodiscard]] constexpr auto mask() const -> std::uint8_t { return mask_; }
+    /// A read of the lower port, or a poll. That is an INTA by software: the request goes into service.
+    [[nodiscard]] constexpr auto read(bool slave) -> std::uint8_t {
         if (poll_) {
             poll_ = false;
             auto const input = highest(slave);
@@ -91,8 +95,6 @@ class pic_chip {
             acknowledge(input);
             return static_cast<std::uint8_t>(0x80 | input);
         }
-        if (mask_port)
-            return mask_;
         return read_service_ ? service_ : requests(slave);
     }
 

@@ -39,25 +39,31 @@ class pit_8254 {
     }
 
     [[nodiscard]] auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
-        auto const now = catch_up(context);
-        if (port == control_port or (port != system_port and (port < 0x40 or port > 0x42)))
+        if (port == system_port)
+            return read_system_port(context.now());
+        if (port < 0x40 or port > 0x42)
             return 0xff; // the control word cannot be read: an open bus
-        if (port != system_port)
-            return counters_[port & 3].read(now);
-        // Bit 4 toggles with each refresh of memory, every 15 us. Parity and channel check never fail.
-        return (counters_[2].gate() ? 1u : 0u) | (speaker_ ? 2u : 0u) | (now / refresh_cycles % 2 != 0 ? 0x10u : 0u) |
-               (counters_[2].output(now) ? 0x20u : 0u);
+        deliver_due(context);
+        auto const now = pit_counter::cycle_at(context.now());
+        auto& counter = counters_[port & 3];
+        counter.advance(now);
+        return counter.read(now);
     }
 
     void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
-        auto const now = catch_up(context);
+        deliver_due(context);
+        auto const now = pit_counter::cycle_at(context.now());
         auto const byte = static_cast<std::uint8_t>(value);
-        auto const was_high = counters_[0].output(now);
         if (port == system_port) {
             speaker_ = (byte & 2) != 0;
             counters_[2].set_gate((byte & 1) != 0, now);
             return;
         }
+        if (port == control_port and (byte & 0x30) == 0 and byte >> 6 != 3)
+            return latch(counters_[byte >> 6], now);
+        for (auto& counter : counters_)
+            counter.advance(now);
+        auto const was_high = counters_[0].output(now);
         if (port == control_port)
             write_control(byte, now);
         else if (port >= 0x40 and port <= 0x42)
@@ -69,14 +75,14 @@ class pit_8254 {
             schedule(now);
     }
 
-    [[nodiscard]] auto deadline() const -> instant { return pit_counter::start_of(next_rise_); }
-    void expire(auto& context) { static_cast<void>(catch_up(context)); }
+    [[nodiscard]] auto deadline() const -> instant { return next_rise_; }
+    void expire(auto& context) { deliver_due(context); }
 
     [[nodiscard]] auto save(auto&) const -> payload {
         payload image{};
         for (unsigned i{0}; i < 3; ++i)
             image.channel[i] = counters_[i].save();
-        if (image.channel[0].time_target > 0 and next_rise_ == pit_counter::no_cycle)
+        if (image.channel[0].time_target > 0 and next_rise_ == never)
             image.channel[0].status |= saved_rise_done;
         if (speaker_)
             image.channel[2].mode |= saved_speaker;
@@ -98,7 +104,7 @@ class pit_8254 {
             return status::invalid_argument; // they are wired high
         // Every rise after the saved period's start is still to come, at once if it lies in the past.
         if (not rise_done)
-            other.next_rise_ = other.counters_[0].rise_after(other.counters_[0].origin());
+            other.next_rise_ = pit_counter::start_of(other.counters_[0].rise_after(other.counters_[0].origin()));
         *this = other;
         return status::ok;
     }
@@ -106,26 +112,45 @@ class pit_8254 {
   private:
     static constexpr std::uint16_t control_port{0x43};
     static constexpr std::uint16_t system_port{0x61};
-    static constexpr pit_counter::cycle refresh_cycles{18};
+    /// Half the period in which refresh shows at port 61h.
+    static constexpr nanoseconds refresh_time{15'085};
 
-    /// Delivers the rise of OUT 0 that is due, one however late this is, and brings all counters to the present.
-    auto catch_up(auto& context) -> pit_counter::cycle {
+    /// Delivers the rise of OUT 0 that is due, one however late this is.
+    void deliver_due(auto& context) {
+        if (context.now() < next_rise_) [[likely]]
+            return;
         auto const now = pit_counter::cycle_at(context.now());
-        for (auto& counter : counters_)
-            counter.advance(now);
-        if (next_rise_ <= now) {
-            context.pulse(lines[0]);
-            schedule(now);
-        }
-        return now;
+        counters_[0].advance(now);
+        context.pulse(lines[0]);
+        schedule(now);
     }
 
     void schedule(pit_counter::cycle now) {
-        next_rise_ = counters_[0].rise_after(now);
-        if (next_rise_ == pit_counter::no_cycle or not counters_[0].is_periodic())
-            return;
-        if (auto const n = counters_[0].period(); n < shortest_period)
-            next_rise_ += shortest_period / n * n;
+        auto rise = counters_[0].rise_after(now);
+        if (auto const n = counters_[0].period();
+            rise != pit_counter::no_cycle and counters_[0].is_periodic() and n < shortest_period)
+            rise += shortest_period / n * n;
+        next_rise_ = pit_counter::start_of(rise);
+    }
+
+    /// Bit 4 toggles with each refresh of memory. Parity and channel check never fail.
+    [[nodiscard]] auto read_system_port(instant now) -> std::uint32_t {
+        auto const refreshes = static_cast<std::uint64_t>(now.since_creation) / refresh_time;
+        return (counters_[2].gate() ? 1u : 0u) | (speaker_ ? 2u : 0u) | (refreshes % 2 != 0 ? 0x10u : 0u) |
+               (output_2(now) ? 0x20u : 0u);
+    }
+    [[nodiscard]] auto output_2(instant now) -> bool {
+        auto& counter = counters_[2];
+        if (not counter.counts())
+            return counter.output(0);
+        auto const cycle = pit_counter::cycle_at(now);
+        counter.advance(cycle);
+        return counter.output(cycle);
+    }
+
+    static void latch(pit_counter& counter, pit_counter::cycle now) {
+        counter.advance(now);
+        counter.latch_count(now);
     }
 
     void write_control(std::uint8_t byte, pit_counter::cycle now) {
@@ -139,15 +164,13 @@ class pit_8254 {
                 if ((byte & 0x10) == 0)
                     counters_[i].latch_status(now);
             }
-        } else if ((byte & 0x30) == 0) {
-            counters_[static_cast<unsigned>(selected)].latch_count(now);
         } else {
             counters_[static_cast<unsigned>(selected)].program(byte);
         }
     }
 
     std::array<pit_counter, 3> counters_{};
-    pit_counter::cycle next_rise_{pit_counter::no_cycle}; ///< of OUT 0, not yet delivered
+    instant next_rise_{never}; ///< of OUT 0, not yet delivered
     bool speaker_{};
 };
 static_assert(device<pit_8254> and port_device<pit_8254> and timed_device<pit_8254> and line_device<pit_8254> and

@@ -119,7 +119,9 @@ class pit_counter {
             origin_ = now - (now - origin_) % period();
     }
 
-    /// The OUT pin. The counter has been advanced to `now`.
+    /// Whether the count moves with time.
+    [[nodiscard]] constexpr auto counts() const -> bool { return phase_ == phase::counting; }
+    /// The OUT pin. The counter has been advanced to `now`, or does not count.
     [[nodiscard]] constexpr auto output(cycle now) const -> bool {
         if (phase_ == phase::no_count)
             return mode() != 0;

@@ -136,8 +136,8 @@ auto string_io(Cpu& cpu, exits::io_port const& io, std::uint8_t length = 0) -> o
         f.instruction = {.status = decode_status::ok,
                          .op = io.in ? operation::ins : operation::outs,
                          .length = length,
-                         .operand_size = io.size,
-                         .address_size = io.address_size,
+                         .operand_size = static_cast<std::uint8_t>(io.size),
+                         .address_size = static_cast<std::uint8_t>(io.address_size),
                          .repeat = io.rep ? repeat_prefix::while_equal : repeat_prefix::none};
         f.instruction.memory.segment = io.segment;
     } else {

@@ -92,12 +92,12 @@ TEST_CASE("an I/O exit without a size is not served") {
 }
 
 TEST_CASE("what QEMU leaves out of an I/O exit is reported as unknown, not guessed") {
-    auto const exit = parts::decode_io(0x0010'0014, false); // OUTSB without address size and segment
+    auto const exit = parts::decode_string_io(0x0010'0014, false); // OUTSB without address size and segment
     CHECK(exit.address_size == 0);
     CHECK_FALSE(exit.segment_known);
     CHECK(exit.segment == x86::segment_name::ds);
-    CHECK(parts::decode_io(0x0010'0014 | 6u << 10, true).segment_known == false);
-    CHECK(parts::decode_io(0x0010'0014 | 5u << 10, true).segment == x86::segment_name::gs);
+    CHECK(parts::decode_string_io(0x0010'0014 | 6u << 10, true).segment_known == false);
+    CHECK(parts::decode_string_io(0x0010'0014 | 5u << 10, true).segment == x86::segment_name::gs);
 }
 
 TEST_CASE("without decode assistance a control register write is not decoded") {

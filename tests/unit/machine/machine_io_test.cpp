@@ -163,6 +163,6 @@ TEST_CASE("the first reason of a stop stays") {
     m.machine->stop({.kind = stop_kind::triple_fault});
     CHECK(m.stopped() == stop_kind::requested);
     m.run({script::set{gpr::rbx, 99}}); // a stopped machine is not entered
-    CHECK(m.stats().entries == 0);
+    CHECK(m.stats().total_exits() == 0);
     CHECK(m.gpr(gpr::rbx) == 0);
 }

@@ -20,19 +20,22 @@ namespace hv::backends::svm {
     return (word >> number & 1) != 0;
 }
 
-/// APM Vol. 2, "IOIO Intercepts". QEMU leaves the address size and the segment out.
-[[nodiscard]] constexpr auto decode_io(std::uint64_t info, bool decode_assist) -> exits::io_port {
-    auto const size = bit(info, 4) ? 1 : bit(info, 5) ? 2 : bit(info, 6) ? 4 : 0;
-    auto const address_size = bit(info, 9) ? 8 : bit(info, 8) ? 4 : bit(info, 7) ? 2 : 0;
+/// APM Vol. 2, "IOIO Intercepts". Size and address size have a bit for each of their values.
+[[nodiscard]] constexpr auto decode_io(std::uint64_t info) -> exits::io_port {
+    return {.port = static_cast<std::uint16_t>(info >> 16),
+            .size = static_cast<unsigned>(info >> 4 & 7),
+            .in = bit(info, 0),
+            .string = bit(info, 2),
+            .rep = bit(info, 3),
+            .address_size = static_cast<unsigned>(info >> 7 & 7) << 1,
+            .segment = x86::segment_name::ds,
+            .segment_known = false};
+}
+
+/// The same with the segment of OUTS. QEMU leaves it and the address size out.
+[[nodiscard]] constexpr auto decode_string_io(std::uint64_t info, bool decode_assist) -> exits::io_port {
     auto const segment = info >> 10 & 7;
-    exits::io_port exit{.port = static_cast<std::uint16_t>(info >> 16),
-                        .size = static_cast<std::uint8_t>(size),
-                        .in = bit(info, 0),
-                        .string = bit(info, 2),
-                        .rep = bit(info, 3),
-                        .address_size = static_cast<std::uint8_t>(address_size),
-                        .segment = x86::segment_name::ds,
-                        .segment_known = false};
+    auto exit = decode_io(info);
     if (decode_assist and exit.string and not exit.in and segment <= static_cast<unsigned>(x86::segment_name::gs)) {
         exit.segment = static_cast<x86::segment_name>(segment);
         exit.segment_known = true;
@@ -109,29 +112,23 @@ namespace hv::backends::svm {
     return {.which = order[number & 3], .write = bit(number, 2)};
 }
 
-/// Calls the handler's function for the exit that `cpu` took, once.
+/// What WRMSR and XSETBV write.
+template <typename Vcpu>
+[[nodiscard]] auto edx_eax(Vcpu const& cpu) -> std::uint64_t {
+    return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff);
+}
+
+/// The exits that `decode` leaves.
 template <typename Host, typename Vcpu, typename Handler>
-[[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
+[[nodiscard, gnu::noinline]] auto decode_rare(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
     auto const& control = cpu.block().control;
     auto const code = control.exitcode;
     auto const assist = cpu.has_decode_assist();
-    auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
-    auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
-
-    // The exits that guests take most, before the search for the others.
-    auto const is = [code](exit_code which) { return code == static_cast<std::uint64_t>(which); };
-    if (is(exit_code::npf))
-        return handler.on(decode_nested_page_fault(control, assist));
-    if (is(exit_code::msr))
-        return bit(control.exitinfo1, 0) ? handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()})
-                                         : handler.on(exits::msr_read{.index = ecx()});
-    if (is(exit_code::ioio))
-        if (auto const exit = decode_io(control.exitinfo1, assist); exit.size != 0)
-            return handler.on(exit);
-    if (is(exit_code::cpuid))
-        return handler.on(exits::cpuid{});
-
     switch (static_cast<exit_code>(code)) {
+    case exit_code::ioio:
+        if (auto const exit = decode_string_io(control.exitinfo1, assist); exit.string and exit.size != 0)
+            return handler.on(exit);
+        break;
     case exit_code::hlt:
         return handler.on(exits::hlt{});
     case exit_code::vintr:
@@ -161,11 +158,10 @@ template <typename Host, typename Vcpu, typename Handler>
     case exit_code::wbinvd: // also of INVD under QEMU
         return handler.on(exits::cache_control{});
     case exit_code::xsetbv:
-        return handler.on(exits::xsetbv{.index = ecx(), .value = edx_eax()});
+        return handler.on(
+            exits::xsetbv{.index = static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)), .value = edx_eax(cpu)});
     case exit_code::rdpmc:
         return handler.on(exits::rdpmc{});
-    case exit_code::vmmcall:
-        return handler.on(exits::hypercall{});
     case exit_code::vmrun:
     case exit_code::vmload:
     case exit_code::vmsave:
@@ -211,6 +207,31 @@ template <typename Host, typename Vcpu, typename Handler>
     if (is_invalid(code))
         return handler.on(exits::entry_failed{.reason = why_entry_fails(cpu.block(), cpu.suspected())});
     return handler.on(exits::unknown{.code = code, .information = {control.exitinfo1, control.exitinfo2}});
+}
+
+/// Calls the handler's function for the exit that `cpu` took, once: here for the exits that guests take most.
+template <typename Host, typename Vcpu, typename Handler>
+[[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
+    auto const& control = cpu.block().control;
+    auto const is = [code = control.exitcode](exit_code which) { return code == static_cast<std::uint64_t>(which); };
+    if (is(exit_code::ioio)) [[likely]] {
+        auto const exit = decode_io(control.exitinfo1);
+        if (exit.string or exit.size == 0) [[unlikely]]
+            return decode_rare(host, cpu, handler);
+        return handler.on(exit);
+    }
+    if (is(exit_code::msr)) [[likely]] {
+        auto const index = static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx));
+        return bit(control.exitinfo1, 0) ? handler.on(exits::msr_write{.index = index, .value = edx_eax(cpu)})
+                                         : handler.on(exits::msr_read{.index = index});
+    }
+    if (is(exit_code::npf))
+        return handler.on(decode_nested_page_fault(control, cpu.has_decode_assist()));
+    if (is(exit_code::cpuid))
+        return handler.on(exits::cpuid{});
+    if (is(exit_code::vmmcall))
+        return handler.on(exits::hypercall{});
+    return decode_rare(host, cpu, handler);
 }
 
 } // namespace hv::backends::svm

@@ -13,7 +13,10 @@ namespace hv::backends::svm {
 /// Event delivery: EVENTINJ and EXITINTINFO have the layout of hv::event. APM Vol. 2, "Event Injection".
 class events : public registers {
   public:
-    void inject(event e) { vmcb_->control.eventinj = e.raw; }
+    void inject(event e) {
+        vmcb_->control.eventinj = e.raw;
+        due_ |= due::injection;
+    }
     [[nodiscard]] auto injection_pending() const -> bool { return event{vmcb_->control.eventinj}.valid(); }
     /// NMIs become blocked when the NMI enters the guest, not when it is put into the slot; so taking it back leaves
     /// the blocking as the guest knows it.
@@ -106,7 +109,7 @@ class events : public registers {
             // EVENTINJ may be what the processor refused. QEMU moves it to EXITINTINFO then; it reports a guest's MOV
             // to CR3 as invalid too, but that comes behind the delivery.
             if (event{vmcb_->control.exitintinfo}.valid())
-                vmcb_->control.eventinj = delivered.raw;
+                inject(delivered);
             return;
         }
         vmcb_->control.eventinj = 0;

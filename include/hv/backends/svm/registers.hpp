@@ -16,14 +16,15 @@ namespace hv::backends::svm {
 
 /// What an entry may have to do besides entering, a bit each. Nearly all have nothing to do.
 namespace due {
-inline constexpr std::uint8_t address_space{1u << 0}; ///< another processor, or another use of it
-inline constexpr std::uint8_t flush{1u << 1};
-inline constexpr std::uint8_t tsc_aux{1u << 2};        ///< the processor does not have it yet
-inline constexpr std::uint8_t extended_state{1u << 3}; ///< XCR0 or XSS to exchange: at each entry
-inline constexpr std::uint8_t one_step{1u << 4};       ///< the entry is for one instruction
-inline constexpr std::uint8_t end_of_nmi{1u << 5};     ///< which is the IRET that ends an NMI handler
-inline constexpr std::uint8_t interrupted{1u << 6};    ///< an event interrupted by the last exit is there
-inline constexpr std::uint8_t cr2{1u << 7};            ///< the processor may not have the guest's
+inline constexpr std::uint16_t address_space{1u << 0}; ///< another processor, or another use of it
+inline constexpr std::uint16_t flush{1u << 1};
+inline constexpr std::uint16_t tsc_aux{1u << 2};        ///< the processor does not have it yet
+inline constexpr std::uint16_t extended_state{1u << 3}; ///< XCR0 or XSS to exchange: at each entry
+inline constexpr std::uint16_t one_step{1u << 4};       ///< the entry is for one instruction
+inline constexpr std::uint16_t end_of_nmi{1u << 5};     ///< which is the IRET that ends an NMI handler
+inline constexpr std::uint16_t interrupted{1u << 6};    ///< an event interrupted by the last exit is there
+inline constexpr std::uint16_t cr2{1u << 7};            ///< the processor may not have the guest's
+inline constexpr std::uint16_t injection{1u << 8};      ///< an event to deliver
 } // namespace due
 
 /// The registers of a guest, in the VMCB and beside it. Getters answer what the guest sees. Setters keep the VMCB such
@@ -45,9 +46,10 @@ class registers {
     }
     [[nodiscard]] auto rip() const -> std::uint64_t { return vmcb_->save.rip; }
     void set_rip(std::uint64_t value) {
-        if (value != vmcb_->save.rip)
-            vmcb_->control.interrupt_shadow &= ~std::uint64_t{1};
-        vmcb_->save.rip = value;
+        auto& block = *vmcb_;
+        if (value != block.save.rip)
+            block.control.interrupt_shadow = 0;
+        block.save.rip = value;
     }
     [[nodiscard]] auto rflags() const -> std::uint64_t { return vmcb_->save.rflags; }
     void set_rflags(std::uint64_t value) { vmcb_->save.rflags = value | x86::rflags::fixed_one; }
@@ -263,8 +265,8 @@ class registers {
     std::uint64_t cr0_cache_bits_{};
     std::uint64_t xcr0_{1};
     std::uint64_t tsc_aux_{};
-    bool xsave_{};                         ///< the guest may set CR4.OSXSAVE
-    std::uint8_t due_{due::address_space}; ///< at the next entry
+    bool xsave_{};                          ///< the guest may set CR4.OSXSAVE
+    std::uint16_t due_{due::address_space}; ///< at the next entry
 };
 
 } // namespace hv::backends::svm

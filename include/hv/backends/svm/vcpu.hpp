@@ -128,31 +128,31 @@ class vcpu : public events {
         }
     }
 
-    /// From the exit itself for IN and OUT, else from nRIP where the processor has it. nRIP counts for intercepted
-    /// instructions only: Bochs fills it for faults too.
-    [[nodiscard]] auto instruction_length() const -> std::uint8_t {
+    /// RIP behind the instruction that exited; 0: unknown. From the exit itself for IN and OUT, else from nRIP where
+    /// the processor has it. nRIP counts for intercepted instructions only: Bochs fills it for faults too.
+    [[nodiscard]] auto next_rip() const -> std::uint64_t {
         auto const& control = vmcb_->control;
-        std::uint64_t next{};
         if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
-            next = control.exitinfo2;
-        else if (not next_rip_)
-            return 0;
-        else if (is_instruction(control.exitcode))
-            next = control.nrip;
+            return control.exitinfo2;
+        return next_rip_ and is_instruction(control.exitcode) ? control.nrip : std::uint64_t{0};
+    }
+    [[nodiscard]] auto instruction_length() const -> std::uint8_t {
+        auto const next = next_rip();
         auto const length = next - rip();
-        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+        return next != 0 and length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
     }
 
-    /// Runs the guest until its next exit and leaves the VMCB as the exit left it.
+    /// Runs the guest until its next exit and leaves the VMCB as the exit left it. False: see holds_hidden_states.
     template <typename Host>
-    [[gnu::always_inline]] void run(Host& host, processor& on) {
+    [[nodiscard, gnu::always_inline]] auto run(Host& host, processor& on) -> bool {
         auto& control = vmcb_->control;
-        if (due_ != 0 or control.eventinj != 0 or interrupt_shadow()) [[unlikely]]
+        if (due_ != 0 or interrupt_shadow()) [[unlikely]]
             return run_with_more(host, on);
         WorldSwitch::enter(gprs_.data(), physical_, on.host_state_);
         control.clean_bits = clean_after_exit_;
-        if (event{control.exitintinfo}.valid() or is_invalid(control.exitcode)) [[unlikely]]
+        if (event{control.exitintinfo | control.exitcode}.valid()) [[unlikely]] // of the codes exit_code::invalid alone
             after_trouble(on);
+        return true;
     }
 
     /// The guest left the last world switch with a state in XCR0 that its machine does not allow or the host not keep.
@@ -178,19 +178,22 @@ class vcpu : public events {
 
     /// An entry with something due, an event to deliver, or an interrupt shadow.
     template <typename Host>
-    [[gnu::noinline]] void run_with_more(Host& host, processor& on) {
-        if ((due_ & due::one_step) != 0) [[unlikely]]
-            return step_to_nmi_window(host, on);
+    [[nodiscard, gnu::noinline]] auto run_with_more(Host& host, processor& on) -> bool {
+        if ((due_ & due::one_step) != 0) [[unlikely]] {
+            step_to_nmi_window(host, on);
+            return not hidden_states_;
+        }
         auto const in_shadow = interrupt_shadow();
         auto const from = rip();
         switch_worlds(host, on);
         if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
             step_out_of_shadow(host, on);
+        return not hidden_states_;
     }
 
     template <typename Host>
     void switch_worlds(Host& host, processor& on) {
-        auto const work = std::exchange(due_, static_cast<std::uint8_t>(due_ & due::extended_state));
+        auto const work = std::exchange(due_, static_cast<std::uint16_t>(due_ & due::extended_state));
         if ((work & (due::address_space | due::flush)) != 0)
             choose_address_space(on, (work & due::flush) != 0);
         injected_ = before_delivery();
@@ -263,7 +266,7 @@ class vcpu : public events {
     template <typename Host>
     [[gnu::cold, gnu::noinline]] void step_to_nmi_window(Host& host, processor& on) {
         auto const loads_flags = (due_ & due::end_of_nmi) != 0;
-        due_ &= static_cast<std::uint8_t>(~(due::one_step | due::end_of_nmi));
+        due_ &= static_cast<std::uint16_t>(~(due::one_step | due::end_of_nmi));
         if ((rflags() & x86::rflags::tf) != 0)
             return switch_worlds(host, on); // as above
         auto const window = (vmcb_->control.intercept_misc1 & misc1::vintr) != 0;

@@ -27,7 +27,7 @@ namespace hv::backends::vmx {
     -> exits::io_port {
     auto const segment = information >> 15 & 7;
     exits::io_port exit{.port = static_cast<std::uint16_t>(qualification >> 16),
-                        .size = static_cast<std::uint8_t>((qualification & 7) + 1),
+                        .size = static_cast<unsigned>((qualification & 7) + 1),
                         .in = bit(qualification, 3),
                         .string = bit(qualification, 4),
                         .rep = bit(qualification, 5),
@@ -36,7 +36,7 @@ namespace hv::backends::vmx {
                         .segment_known = false};
     if (not exit.string or not informed)
         return exit;
-    exit.address_size = static_cast<std::uint8_t>(2u << (information >> 7 & 3));
+    exit.address_size = static_cast<unsigned>(2u << (information >> 7 & 3));
     if (not exit.in and segment <= static_cast<unsigned>(x86::segment_name::gs)) {
         exit.segment = static_cast<x86::segment_name>(segment);
         exit.segment_known = true;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/device_context.hpp>
+
+#include <cstdint>
+
+/// IN and OUT as one virtual processor does them at the devices of its machine, for exits and for the emulator.
+namespace hv {
+
+/// What an IN of 1, 2 or 4 bytes reads.
+template <typename Vcpu>
+[[nodiscard, gnu::noinline]] auto read_port(Vcpu& cpu, std::uint16_t port, unsigned size) -> std::uint32_t {
+    machine_context context{cpu.machine()};
+    bool claimed{true};
+    auto const value = cpu.machine().devices().read_port(context, port, size, claimed);
+    if (not claimed) [[unlikely]]
+        ++cpu.stats().unclaimed_ports;
+    return value;
+}
+
+/// An OUT of 1, 2 or 4 bytes.
+template <typename Vcpu>
+[[gnu::noinline]] void write_port(Vcpu& cpu, std::uint16_t port, unsigned size, std::uint32_t value) {
+    machine_context context{cpu.machine()};
+    bool claimed{true};
+    cpu.machine().devices().write_port(context, port, size, value, claimed);
+    if (not claimed) [[unlikely]]
+        ++cpu.stats().unclaimed_ports;
+}
+
+} // namespace hv
