@@ -2,6 +2,7 @@
 """What a guest's operations cost, counted by an emulator: the TSC advances by one for each instruction of guest and
 hypervisor together, QEMU's under -icount shift=0, Bochs's always.
 """
+import asyncio
 import os
 import re
 import subprocess
@@ -31,18 +32,36 @@ def of_image(image, guest):
                     "-append", "memory=64"), guest.parent)
 
 
-def run(arguments, folder=None, well_ended=WELL_ENDED, **settings):
-    """What a machine prints until it ends well."""
+class Failed(Exception):
+    """A machine did not end well; the text says how."""
+
+
+async def output_of(arguments, folder=None, well_ended=WELL_ENDED, **settings):
+    """What a machine prints until it ends well. It does not outlive the caller."""
     try:
-        done = subprocess.run(arguments, cwd=folder, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=SECONDS)
+        process = await asyncio.create_subprocess_exec(*map(str, arguments), cwd=folder, env={**os.environ, **settings},
+                                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                                       stderr=subprocess.PIPE)
     except FileNotFoundError:
-        sys.exit(f"bench: {arguments[0]} is not installed")
-    except subprocess.TimeoutExpired:
-        sys.exit(f"bench: no end after {SECONDS} s")
-    if done.returncode != well_ended:
-        sys.exit(f"bench: the guest did not end well:\n{done.stdout}{done.stderr}")
-    return done.stdout
+        raise Failed(f"{arguments[0]} is not installed") from None
+    try:
+        out, errors = (t.decode(errors="replace") for t in await asyncio.wait_for(process.communicate(), SECONDS))
+    except asyncio.TimeoutError:
+        raise Failed(f"no end after {SECONDS} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if process.returncode != well_ended:
+        raise Failed(f"the guest did not end well:\n{out}{errors}")
+    return out
+
+
+def run(*arguments, **more):
+    """output_of for a program that has nothing else to do."""
+    try:
+        return asyncio.run(output_of(*arguments, **more))
+    except Failed as failure:
+        sys.exit(f"bench: {failure}")
 
 
 def operations(text):

@@ -19,15 +19,8 @@ packages=$guest/packages
 applets="awk cat cttyhack dd grep mkdir mount nproc poweroff printf reboot setsid sh sleep uname"
 
 if ! newer "$guest/vmlinux" "$scripts/guest_vmlinux.py"; then
-    for tool in apt-cache apt-get dpkg-deb python3; do
-        command -v $tool >/dev/null || die "$tool is needed to prepare the Debian guest"
-    done
-    image=$(find "$packages" -maxdepth 1 -name 'linux-image-6*.deb' -printf '%f\n' -quit)
-    image=${image%%_*}
-    if [[ -z $image ]]; then
-        image=$(apt-cache depends linux-image-amd64 | awk '$1 == "Depends:" && $2 ~ /^linux-image-[0-9]/ { print $2; exit }')
-        [[ -n $image ]] || die "apt-cache does not know linux-image-amd64: run apt-get update on a Debian system"
-    fi
+    command -v python3 >/dev/null || die "python3 is needed to prepare the Debian guest"
+    image=$(kernel_package "$packages")
     fetch "$image" "$packages"
     cp "$packages/$image"/boot/vmlinuz-* "$guest/bzImage"
     "$scripts/guest_vmlinux.py" "$guest/bzImage" "$guest/vmlinux.part"
