@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: BSD-2-Clause
-"""compare.py BUILD [--json] [--check]: the bench on three images of one machine, side by side.
+"""compare.py BUILD [--json] [--check]: the bench on four images of one machine, side by side.
 
 For each operation: instructions as ./hv bench counts them, and of those between exit and entry the bytes of different
 ones that most samples execute, the indirect calls and jumps, and the calls of retpolines. QEMU's plugin hv-exit-trace
@@ -18,8 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from measure import of_image, operations, run
 
-IMAGES = {"static": "bench/pc_bench", "pointers": "bench/pointers/pc_bench_pointers",
-          "retpolines": "bench/pointers/pc_bench_retpolines"}
+IMAGES = {"static": "bench/pc_bench", "coarse": "bench/pointers/pc_bench_coarse",
+          "pointers": "bench/pointers/pc_bench_pointers", "retpolines": "bench/pointers/pc_bench_retpolines"}
 # FFh with /2 or /4, near call and jump, behind prefixes; GCC's and Clang's names of thunks.
 INDIRECT = re.compile(r"^(?:2e|3e|66|f2|4[0-9a-f])*ff[159d][0-7]|^(?:2e|3e|66|f2|4[0-9a-f])*ff[26ae][0-7]")
 THUNK = re.compile(r"__llvm_retpoline_|__x86_indirect_thunk_")
@@ -34,7 +34,7 @@ def counted(build, image):
     """The operations of the guest on one image, and the bytes of all its code."""
     with tempfile.TemporaryDirectory() as scratch:
         known, out, parts = (Path(scratch) / name for name in ("verified", "out", "operations"))
-        # It refuses two of the images, as it should.
+        # It refuses all but the first, as it should.
         said = subprocess.run([build / "codegen/hv-verify", image, "--json"], capture_output=True, text=True).stdout
         known.write_text(said)
         arguments, folder = of_image(image, build / "bench/bench_guest.elf")
@@ -62,29 +62,28 @@ def counted(build, image):
 
 def wrong(results):
     """A sentence for each operation that is not what its image's name says."""
-    for name in results["static"]:
-        static, pointers, retpolines = (results[image][name] for image in IMAGES)
+    for name, static in results["static"].items():
         exits = static["bytes"] != 0
-        if static["indirect"] or static["retpolines"]:
-            yield f"{name}: an indirect branch on the way of an exit of the static image"
-        if exits != (pointers["indirect"] != 0) or pointers["retpolines"]:
-            yield f"{name}: {pointers['indirect']} indirect branches and {pointers['retpolines']} retpolines with pointers"
-        if exits != (retpolines["retpolines"] != 0) or retpolines["indirect"]:
-            yield f"{name}: {retpolines['indirect']} indirect branches and {retpolines['retpolines']} retpolines with retpolines"
+        for image in IMAGES:
+            there = results[image][name]
+            branches = there["indirect"], there["retpolines"]
+            wanted = exits and image in ("coarse", "pointers"), exits and image == "retpolines"
+            if tuple(n != 0 for n in branches) != wanted:
+                yield "{}, {}: {} indirect branches and {} retpolines".format(name, image, *branches)
 
 
 def print_table(results, texts):
-    print(f"{'':30}{'static':>13}{'with pointers':>29}{'with retpolines':>29}")
-    print(f"{'operation':30}{'instr':>7}{'bytes':>6}" + f"{'instr':>8}{'bytes':>6}{'calls':>7}{'ratio':>8}" * 2)
+    print(f"{'':30}{'static':>12}" + "".join(f"{image:>27}" for image in list(IMAGES)[1:]))
+    print(f"{'operation':30}{'instr':>6}{'bytes':>6}" + f"{'instr':>8}{'bytes':>6}{'calls':>6}{'ratio':>7}" * 3)
     for name, static in results["static"].items():
-        line = f"{name:30}{static['instructions']:7}{static['bytes']:6}"
-        for image, branches in (("pointers", "indirect"), ("retpolines", "retpolines")):
+        line = f"{name:30}{static['instructions']:6}{static['bytes']:6}"
+        for image in list(IMAGES)[1:]:
             there = results[image][name]
-            ratio = f"{there['instructions'] / static['instructions']:8.2f}" if static["bytes"] else f"{'':8}"
-            line += f"{there['instructions']:8}{there['bytes']:6}{there[branches]:7}{ratio}"
+            ratio = f"{there['instructions'] / static['instructions']:7.2f}" if static["bytes"] else f"{'':7}"
+            line += f"{there['instructions']:8}{there['bytes']:6}{there['indirect'] + there['retpolines']:6}{ratio}"
         print(line)
-    print(f"{'bytes of all code':30}{texts['static']:13}" +
-          "".join(f"{texts[i]:14}{'':7}{texts[i] / texts['static']:8.2f}" for i in ("pointers", "retpolines")))
+    print(f"{'bytes of all code':30}{texts['static']:12}" +
+          "".join(f"{texts[image]:14}{texts[image] / texts['static']:13.2f}" for image in list(IMAGES)[1:]))
 
 
 def main():

@@ -4,6 +4,7 @@
 #include <bench/machine.hpp>
 #include <bench/pointers/backend.hpp>
 #include <bench/pointers/board.hpp>
+#include <bench/pointers/coarse_backend.hpp>
 
 #include <kernel_glue/bare/host.hpp>
 
@@ -11,4 +12,9 @@
 struct pc_bench_pointers : pc_bench {
     using backend = hv::pointers::pointer_backend<pc_bench::backend, hv::bare::host>;
     using devices = hv::pointers::registered_devices<pc_bench::devices>;
+};
+
+/// The same, but for registers and events, which are the backend's as before.
+struct pc_bench_coarse : pc_bench_pointers {
+    using backend = hv::pointers::coarse_backend<pc_bench::backend, hv::bare::host>;
 };

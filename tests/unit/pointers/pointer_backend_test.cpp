@@ -3,6 +3,7 @@
 
 #include <backends/svm_seat.hpp>
 #include <bench/pointers/backend.hpp>
+#include <bench/pointers/coarse_backend.hpp>
 
 #include <hv/backends/backend.hpp>
 #include <kernel_glue/hosted/host.hpp>
@@ -11,11 +12,13 @@
 
 namespace hv::test {
 
-/// The backend of the bench that goes through pointers does what the one behind it does.
+/// The backends of the bench that go through pointers do what the one behind them does.
 using pointed_svm = pointers::pointer_backend<modelled_svm, hosted::host>;
 static_assert(hardware_backend<pointed_svm, hosted::host>);
 static_assert(remembers_code<pointed_svm::vcpu>);
-using seats = std::tuple<basic_svm_seat<pointed_svm>>;
+using coarse_svm = pointers::coarse_backend<modelled_svm, hosted::host>;
+static_assert(hardware_backend<coarse_svm, hosted::host>);
+using seats = std::tuple<basic_svm_seat<pointed_svm>, basic_svm_seat<coarse_svm>>;
 
 } // namespace hv::test
 
