@@ -58,20 +58,12 @@ class event_delivery {
             hardware.watch_task_priority(not processor_has_apic() and apic.held_back());
         }
         bool const busy{hardware.injection_pending()};
-        if (not busy) [[likely]] {
-            if (events.empty() and not injection_waits()) [[likely]] {
-                hardware.request_interrupt_window(false);
-                return true;
-            }
-            if (not deliver_first()) [[unlikely]]
-                return false;
+        if (not busy and events.empty() and not external_interrupt_waits()) [[likely]] {
+            waits_ = vector_waits() and not deliver_vector();
+            hardware.request_interrupt_window(waits_);
+            return true;
         }
-        waits_ = events.holds_interrupt() or injection_waits();
-        hardware.request_interrupt_window(waits_);
-        // Behind another event nothing tells when an NMI or exception can go in.
-        if (hardware.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]]
-            cpu_.stays().end_soon(hardware, cpu_.machine());
-        return true;
+        return deliver_more(busy);
     }
 
     /// Whether an interrupt is left that the guest did not take. An instruction that is served may end the shadow that
@@ -79,6 +71,19 @@ class event_delivery {
     [[nodiscard]] auto waits() const -> bool { return waits_; }
 
   private:
+    /// What `deliver` does where there is more to deliver than a vector of the local APIC.
+    [[nodiscard, gnu::noinline]] auto deliver_more(bool busy) -> bool {
+        auto& hardware = cpu_.hardware();
+        if (not busy and not deliver_first()) [[unlikely]]
+            return false;
+        waits_ = cpu_.events().holds_interrupt() or injection_waits();
+        hardware.request_interrupt_window(waits_);
+        // Behind another event nothing tells when an NMI or exception can go in.
+        if (hardware.injection_pending() and (must_deliver_now() or nmi_waits())) [[unlikely]]
+            cpu_.stays().end_soon(hardware, cpu_.machine());
+        return true;
+    }
+
     /// The order is the reference interface's (vm_entry_intinfo): an interrupted event or exception, NMI, ExtINT, local
     /// APIC.
     [[nodiscard]] auto deliver_first() -> bool {
@@ -106,13 +111,25 @@ class event_delivery {
         if (external_interrupt_waits()) {
             events.clear_external();
             inject(event::make(event_type::external_interrupt, cpu_.machine().acknowledge_external()));
-        } else if constexpr (Vcpu::has_lapic) {
-            if (auto const vector = processor_has_apic() ? -1 : cpu_.apic().pending_vector(); vector >= 0) {
-                cpu_.apic().acknowledge(vector);
-                inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
-            }
+        } else if (vector_waits()) {
+            inject_vector();
         }
         return true;
+    }
+
+    /// False if the guest takes no interrupts. Behind the vector none waits: it is in service now, and was the highest.
+    [[nodiscard]] auto deliver_vector() -> bool {
+        if (not takes_interrupts())
+            return false;
+        inject_vector();
+        return true;
+    }
+    void inject_vector() {
+        if constexpr (Vcpu::has_lapic) {
+            auto const vector = cpu_.apic().pending_vector();
+            cpu_.apic().acknowledge(vector);
+            inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
+        }
     }
 
     void inject(event e) {
@@ -139,9 +156,8 @@ class event_delivery {
     }
     [[nodiscard]] auto interrupt_waits() -> bool { return external_interrupt_waits() or pending_vector() >= 0; }
     /// Of the same, what has to be injected.
-    [[nodiscard]] auto injection_waits() -> bool {
-        return external_interrupt_waits() or (not processor_has_apic() and pending_vector() >= 0);
-    }
+    [[nodiscard]] auto injection_waits() -> bool { return external_interrupt_waits() or vector_waits(); }
+    [[nodiscard]] auto vector_waits() -> bool { return not processor_has_apic() and pending_vector() >= 0; }
     [[nodiscard]] auto nmi_waits() -> bool { return cpu_.events().nmi_pending() and not cpu_.hardware().nmi_blocked(); }
     [[nodiscard]] auto interrupts_on() -> bool { return (cpu_.hardware().rflags() & x86::rflags::interrupt) != 0; }
     [[nodiscard]] auto takes_interrupts() -> bool { return interrupts_on() and not cpu_.hardware().interrupt_shadow(); }

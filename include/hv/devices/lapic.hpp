@@ -99,14 +99,16 @@ class lapic {
     [[nodiscard]] constexpr auto held_back() const -> bool {
         return highest_request_ != 0 and (highest_request_ & 0xf0) <= (registers_.tpr & 0xf0);
     }
-    /// The processor takes the vector that `pending_vector` named.
+    /// The processor takes the vector that `pending_vector` named. Until that is over, or another comes, none is
+    /// pending: there is nothing to take notice of.
     constexpr void acknowledge(int vector) {
         auto const v = static_cast<std::uint8_t>(vector);
         if (not registers_.irr.contains(v))
             return;
         registers_.irr.erase(v);
         registers_.isr.insert(v);
-        update();
+        highest_request_ = registers_.irr.highest();
+        processor_priority_ = registers_.ppr();
     }
     /// Whether the INT output of the 8259 reaches the processor through this APIC.
     [[nodiscard]] constexpr auto accepts_external() const -> bool {
@@ -123,10 +125,7 @@ class lapic {
     /// CR8: the upper four bits of TPR.
     [[nodiscard]] constexpr auto task_priority() const -> std::uint8_t { return registers_.tpr >> 4; }
     /// A write to CR8. Clears the lower half of TPR, as the processor does, so do not copy back an unchanged value.
-    constexpr void set_task_priority(std::uint8_t cr8) {
-        registers_.tpr = static_cast<std::uint8_t>(cr8 << 4);
-        update();
-    }
+    constexpr void set_task_priority(std::uint8_t cr8) { write_task_priority(static_cast<std::uint8_t>(cr8 << 4)); }
     /// The least value wins a lowest-priority message.
     [[nodiscard]] constexpr auto arbitration_priority() const -> std::uint8_t { return registers_.apr(); }
 
@@ -224,8 +223,17 @@ class lapic {
     /// What pending_vector compares, kept up to date with every change of IRR, ISR and TPR.
     constexpr void update() {
         highest_request_ = registers_.irr.highest();
+        update_priority();
+    }
+    constexpr void update_priority() {
         processor_priority_ = registers_.ppr();
         moved_ = true;
+    }
+    constexpr void write_task_priority(std::uint8_t value) {
+        if (value == registers_.tpr)
+            return;
+        registers_.tpr = value;
+        update_priority();
     }
     constexpr auto request(std::uint8_t vector, bool level) -> lapic_request;
     constexpr auto take(delivery_mode mode, std::uint8_t vector, bool level) -> lapic_request;

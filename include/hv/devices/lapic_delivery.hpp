@@ -15,7 +15,10 @@ constexpr auto lapic::request(std::uint8_t vector, bool level) -> lapic_request 
     if (registers_.irr.contains(vector))
         return lapic_request::nothing;
     registers_.irr.insert(vector);
-    update();
+    if (vector > highest_request_) {
+        highest_request_ = vector;
+        moved_ = true;
+    }
     return lapic_request::interrupt;
 }
 
@@ -89,7 +92,7 @@ constexpr void lapic::end_of_interrupt(auto& context) {
     if (vector == 0)
         return;
     registers_.isr.erase(vector);
-    update();
+    update_priority();
     if (registers_.tmr.contains(vector))
         context.end_of_interrupt(vector);
 }

@@ -19,9 +19,9 @@ struct vector_set {
 
     /// The highest vector, 0 if there is none: vector 0 is not legal, so that 0 compares below every member.
     [[nodiscard]] constexpr auto highest() const -> std::uint8_t {
-        for (unsigned i{8}; i-- > 0;)
-            if (words[i] != 0)
-                return static_cast<std::uint8_t>(i * 32 + static_cast<unsigned>(std::bit_width(words[i])) - 1);
+        for (unsigned i{8}; i != 0; i -= 2)
+            if (auto const pair = std::uint64_t{words[i - 1]} << 32 | words[i - 2]; pair != 0)
+                return static_cast<std::uint8_t>(i * 32 - 1 - static_cast<unsigned>(std::countl_zero(pair)));
         return 0;
     }
 
