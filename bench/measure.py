@@ -5,6 +5,7 @@ hypervisor together, QEMU's under -icount shift=0, Bochs's always.
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ LINE = re.compile(r"^bench: (\w+) min (\d+) median (\d+) p90 (\d+) max (\d+) set
 COLUMNS = ("min", "median", "p90", "max", "setup", "n")
 WELL_ENDED = 1  # what QEMU leaves with where a 0 is written to isa-debug-exit
 SECONDS = 240
+OUTLIVES_NOBODY = ("setpriv", "--pdeathsig", "TERM")
 TOLERANCE = 1.02  # of a number to its budget
 BOCHS = Path(__file__).resolve().parent.parent / "scripts/bochs_run.sh"
 MODELS = {"svm": "ryzen", "vmx": "corei7_skylake_x"}
@@ -38,12 +40,11 @@ class Failed(Exception):
 
 async def output_of(arguments, folder=None, well_ended=WELL_ENDED, **settings):
     """What a machine prints until it ends well. It does not outlive the caller."""
-    try:
-        process = await asyncio.create_subprocess_exec(*map(str, arguments), cwd=folder, env={**os.environ, **settings},
-                                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                                       stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        raise Failed(f"{arguments[0]} is not installed") from None
+    if not shutil.which(arguments[0]):
+        raise Failed(f"{arguments[0]} is not installed")
+    process = await asyncio.create_subprocess_exec(
+        *OUTLIVES_NOBODY, *map(str, arguments), cwd=folder, env={**os.environ, **settings}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         out, errors = (t.decode(errors="replace") for t in await asyncio.wait_for(process.communicate(), SECONDS))
     except asyncio.TimeoutError:

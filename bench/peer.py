@@ -123,4 +123,5 @@ def main():
     print("\n".join(table(rows)))
 
 
-main()
+if __name__ == "__main__":
+    main()
