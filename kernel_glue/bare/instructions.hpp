@@ -29,9 +29,9 @@ inline auto cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) -> x86::cpuid_r
 }
 
 inline auto read_tsc() -> std::uint64_t {
-    std::uint32_t low, high;
+    std::uint64_t low, high; // RDTSC clears the upper halves
     asm volatile("rdtsc" : "=a"(low), "=d"(high));
-    return low | std::uint64_t{high} << 32;
+    return low | high << 32;
 }
 
 /// For registers that this processor is known to have; host::read_msr survives the others.

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <stdexcept>
 #include <utility>
 
 namespace hv::test {
@@ -81,6 +82,10 @@ struct modelled_vmx_switch {
     [[nodiscard]] static auto vmptrld(hpa v) { return model->vmptrld(v); }
     [[nodiscard]] static auto vmread(std::uint64_t e) { return model->vmread(static_cast<std::uint32_t>(e)); }
     static void vmread_into(std::uint64_t& value, std::uint64_t e) { value = vmread(e); }
+    static void vmwrite_certain(std::uint64_t e, std::uint64_t value) {
+        if (not model->vmwrite(static_cast<std::uint32_t>(e), value))
+            throw std::logic_error{"VMWRITE of a field that was said to be there"};
+    }
     [[nodiscard]] static auto vmwrite(std::uint64_t e, std::uint64_t value) {
         return model->vmwrite(static_cast<std::uint32_t>(e), value);
     }

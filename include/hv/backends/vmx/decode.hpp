@@ -136,31 +136,13 @@ template <typename Vcpu, typename Handler>
     return handler.on(exits::apic_write{.offset = offset, .value = cpu.apic_page().words[offset / 16 * 4]});
 }
 
-/// Calls the handler's function for the exit that `cpu` took, once.
+/// The exits that guests take seldom, or that take long.
 template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
-[[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
+[[nodiscard, gnu::noinline]] auto decode_rare(Host& host, Vcpu& cpu, Handler& handler, exit_code code) -> verdict {
     auto const& fields = cpu.fields();
-    auto const code = static_cast<exit_code>(fields.template read<exit_reason>());
     auto const qualification = [&fields] { return fields.template read<exit_qualification>(); };
     auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
     auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
-
-    // The exits that guests take most, before the search for the others.
-    if (code == exit_code::io) [[likely]] {
-        bool const informed{bit(qualification(), 4) and cpu.has_string_io_information()};
-        return handler.on(decode_io(qualification(),
-                                    informed ? fields.template read<vm_exit_instruction_information>() : 0, informed));
-    }
-    if (code == exit_code::wrmsr) [[likely]]
-        return handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()});
-    if (code == exit_code::rdmsr) [[likely]]
-        return handler.on(exits::msr_read{.index = ecx()});
-    if (code == exit_code::cpuid) [[likely]]
-        return handler.on(exits::cpuid{});
-    if (code == exit_code::ept_violation) [[likely]] {
-        cpu.restore_nmi_blocking();
-        return handler.on(decode_nested_page_fault(qualification(), fields.template read<guest_physical_address>()));
-    }
 
     switch (code) {
     case exit_code::hlt:
@@ -197,8 +179,6 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
         return handler.on(exits::xsetbv{.index = ecx(), .value = edx_eax()});
     case exit_code::rdpmc:
         return handler.on(exits::rdpmc{});
-    case exit_code::vmcall:
-        return handler.on(exits::hypercall{});
     case exit_code::vmclear:
     case exit_code::vmlaunch:
     case exit_code::vmptrld:
@@ -253,6 +233,35 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
     }
     return handler.on(exits::unknown{.code = static_cast<std::uint16_t>(code),
                                      .information = {qualification(), fields.template read<guest_physical_address>()}});
+}
+
+/// Calls the handler's function for the exit that `cpu` took, once.
+template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
+[[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
+    auto const& fields = cpu.fields();
+    auto const code = static_cast<exit_code>(fields.template read<exit_reason>());
+    auto const qualification = [&fields] { return fields.template read<exit_qualification>(); };
+    auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
+    auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
+
+    if (code == exit_code::io) [[likely]] {
+        bool const informed{bit(qualification(), 4) and cpu.has_string_io_information()};
+        return handler.on(decode_io(qualification(),
+                                    informed ? fields.template read<vm_exit_instruction_information>() : 0, informed));
+    }
+    if (code == exit_code::wrmsr) [[likely]]
+        return handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()});
+    if (code == exit_code::rdmsr) [[likely]]
+        return handler.on(exits::msr_read{.index = ecx()});
+    if (code == exit_code::cpuid) [[likely]]
+        return handler.on(exits::cpuid{});
+    if (code == exit_code::vmcall) [[likely]]
+        return handler.on(exits::hypercall{});
+    if (code == exit_code::ept_violation) [[likely]] {
+        cpu.restore_nmi_blocking();
+        return handler.on(decode_nested_page_fault(qualification(), fields.template read<guest_physical_address>()));
+    }
+    return decode_rare<WorldSwitch>(host, cpu, handler, code);
 }
 
 } // namespace hv::backends::vmx

@@ -104,8 +104,7 @@ class events : public registers<WorldSwitch> {
     }
 
     [[nodiscard]] auto task_priority() const -> std::uint8_t {
-        return virtual_apic_ == nullptr ? std::uint8_t{0}
-                                        : static_cast<std::uint8_t>(virtual_apic_->at(task_priority_register) >> 4);
+        return static_cast<std::uint8_t>(virtual_apic_->at(task_priority_register) >> 4);
     }
     void set_task_priority(std::uint8_t priority) {
         if (virtual_apic_ != nullptr)

@@ -11,7 +11,8 @@ class preemption_timer {
   public:
     constexpr preemption_timer() = default;
     /// The timer counts when bit `shift` of the TSC changes.
-    constexpr explicit preemption_timer(std::uint8_t shift) : shift_{shift}, there_{true} {}
+    constexpr explicit preemption_timer(std::uint8_t shift)
+        : below_{(std::uint64_t{1} << shift) - 1}, shift_{shift}, there_{true} {}
 
     [[nodiscard]] constexpr auto is_there() const -> bool { return there_; }
 
@@ -19,18 +20,25 @@ class preemption_timer {
     constexpr void end_at(std::uint64_t tsc, std::uint32_t ticks) {
         end_ = tsc;
         least_ = ticks;
+        near_ = there_ and ticks == 0 ? std::uint64_t{UINT32_MAX - 1} << shift_ : 0;
     }
 
-    /// For a stay that begins now: not too few, and as many as fit into the field. 0 exits before the first
+    /// Whether a stay that begins now ends at the deadline itself, and the field can say so.
+    [[nodiscard]] constexpr auto is_near(std::uint64_t now) const -> bool { return end_ - now - 1 < near_; }
+    /// For such a stay.
+    [[nodiscard]] constexpr auto count_to_end(std::uint64_t now) const -> std::uint32_t {
+        return static_cast<std::uint32_t>(((now & below_) + (end_ - now) + below_) >> shift_);
+    }
+
+    /// For any stay that begins now: not too few, and as many as fit into the field. 0 exits before the first
     /// instruction.
     [[nodiscard]] constexpr auto count_from(std::uint64_t now) -> std::uint32_t {
         auto const left = end_ > now ? end_ - now : 0;
         auto const ticks = left > least_ ? left : least_;
-        least_ = 0;
+        end_at(end_, 0);
         if (ticks == 0)
             return 0;
-        auto const below = (std::uint64_t{1} << shift_) - 1;
-        auto const edges = ticks > most ? most : ((now & below) + ticks + below) >> shift_;
+        auto const edges = ticks > most ? most : ((now & below_) + ticks + below_) >> shift_;
         return static_cast<std::uint32_t>(edges < UINT32_MAX ? edges : UINT32_MAX);
     }
 
@@ -38,6 +46,8 @@ class preemption_timer {
     static constexpr std::uint64_t most{UINT64_MAX / 2};
 
     std::uint64_t end_{UINT64_MAX}; ///< on the host's TSC
+    std::uint64_t near_{};          ///< so many ticks before it the field can hold them
+    std::uint64_t below_{};
     std::uint32_t least_{};
     std::uint8_t shift_{}; ///< 0 to 31
     bool there_{};

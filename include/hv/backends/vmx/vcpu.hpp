@@ -183,8 +183,10 @@ class vcpu : public apic<WorldSwitch> {
         if (WithApic or (this->due_ | fields.template read<guest_interruptibility_state>()) != 0) [[unlikely]]
             if (not prepare<WithApic>(host, on)) [[unlikely]]
                 return false;
-        if (timer_.is_there())
-            fields.template write<vmx_preemption_timer_value>(timer_.count_from(host.tsc()));
+        if (auto const now = host.tsc(); timer_.is_near(now)) [[likely]]
+            WorldSwitch::vmwrite_certain(vmx_preemption_timer_value.encoding, timer_.count_to_end(now));
+        else
+            start_timer(now);
         WorldSwitch::write_cr2(this->cr2_);
         outcome_ = WorldSwitch::enter(this->gprs_.data(), launched_, &host_rsp_);
         this->cr2_ = WorldSwitch::read_cr2();
@@ -244,6 +246,11 @@ class vcpu : public apic<WorldSwitch> {
         fields.template write<host_ia32_sysenter_eip>(msr(x86::msr::ia32_sysenter_eip));
         fields.template write<host_ia32_pat>(msr(x86::msr::ia32_pat));
         fields.template write<host_ia32_efer>(msr(x86::msr::ia32_efer));
+    }
+
+    [[gnu::noinline]] void start_timer(std::uint64_t now) {
+        if (timer_.is_there())
+            WorldSwitch::vmwrite_certain(vmx_preemption_timer_value.encoding, timer_.count_from(now));
     }
 
     /// What an entry needs besides entering. False: there will be none.

@@ -199,6 +199,8 @@ class cached_vmcs {
         values_[n] = value;
         if (not current_)
             dirty_[n / 64] |= std::uint64_t{1} << n % 64;
+        else if constexpr (is_eager<Field>())
+            WorldSwitch::vmwrite_certain(detail::encodings[n], value);
         else if (not WorldSwitch::vmwrite(detail::encodings[n], value)) [[unlikely]]
             refused_ = true;
     }
@@ -256,6 +258,11 @@ class cached_vmcs {
     template <auto Field>
     [[nodiscard]] static consteval auto is_lazy() -> bool {
         return slot<Field>() < detail::lazy_count;
+    }
+
+    template <auto Field>
+    [[nodiscard]] static consteval auto is_eager() -> bool {
+        return not is_lazy<Field>() and slot<Field>() < detail::eager_end;
     }
 
     void fetch(unsigned n) const {

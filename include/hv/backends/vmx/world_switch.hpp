@@ -135,9 +135,13 @@ struct world_switch : processor_registers {
         asm volatile("vmread %1, %0" : "+r"(value) : "r"(encoding) : "cc");
         return value;
     }
-    /// Of a field that every processor has.
+    // The next two are of fields that this processor has.
+
     [[gnu::always_inline]] static void vmread_into(std::uint64_t& value, std::uint64_t encoding) {
         asm volatile("vmread %1, %0" : "+m"(value) : "r"(encoding) : "cc");
+    }
+    [[gnu::always_inline]] static void vmwrite_certain(std::uint64_t encoding, std::uint64_t value) {
+        asm volatile("vmwrite %1, %0" : : "r"(encoding), "r"(value) : "cc");
     }
     [[nodiscard]] static auto vmwrite(std::uint64_t encoding, std::uint64_t value) -> bool {
         bool done;
