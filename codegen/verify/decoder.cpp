@@ -89,7 +89,30 @@ auto decoder::decode(address a) const -> instruction {
     made.goes = flow_of(made);
     if (made.goes == flow::call or made.goes == flow::jump or made.goes == flow::conditional_jump)
         find_target(made);
+    if (made.goes == flow::call and is_filling(a))
+        made.goes = flow::filling;
     return made;
+}
+
+/// Whether the call at `a` is one of exactly 32, each of which leads over an INT3 to the next, before ADD $256, %rsp
+/// drops what they pushed and LFENCE waits for them. Compared byte by byte: nothing else will do, and no call of
+/// another form becomes allowed.
+auto decoder::is_filling(address a) const -> bool {
+    constexpr std::array<std::uint8_t, 6> call{0xe8, 0x01, 0x00, 0x00, 0x00, 0xcc};
+    constexpr std::array<std::uint8_t, 10> end{0x48, 0x81, 0xc4, 0x00, 0x01, 0x00, 0x00, 0x0f, 0xae, 0xe8};
+    constexpr unsigned count{32};
+    auto const stands = [this](address at, auto const& bytes) {
+        auto const code = image_.code_at(at);
+        auto const references = image_.references().lower_bound(at);
+        return code.size() >= bytes.size() and std::equal(bytes.begin(), bytes.end(), code.begin()) and
+               (references == image_.references().end() or references->first >= at + bytes.size());
+    };
+    unsigned before{}, behind{};
+    while (before <= count and stands(a - (before + 1) * call.size(), call))
+        ++before;
+    while (behind <= count and stands(a + behind * call.size(), call))
+        ++behind;
+    return before + behind == count and stands(a + behind * call.size(), end);
 }
 
 auto decoder::flow_of(instruction const& i) const -> flow {

@@ -18,6 +18,7 @@ enum class flow {
     onward,
     entry, ///< VMRUN, VMLAUNCH, VMRESUME: into the guest
     call,
+    filling, ///< one of the calls that fill the return predictor: a push, and a jump over the INT3 behind it
     jump,
     conditional_jump,
     indirect_call,
@@ -72,6 +73,7 @@ class decoder {
 
     auto decode(address) const -> instruction;
     auto flow_of(instruction const&) const -> flow;
+    [[nodiscard]] auto is_filling(address) const -> bool;
     void find_target(instruction&) const;
 
     image const& image_;

@@ -93,10 +93,11 @@ class follower {
             for (auto const& r : closure_.roots) // HOST_RSP holds the stack pointer of the entry
                 if (r.why == rules::vm_exit_entry and f->contains(r.at))
                     arrive(r.at, after);
-        if ((i.goes == flow::jump or i.goes == flow::conditional_jump) and i.target and not leaves_frame(i))
+        if ((i.goes == flow::jump or i.goes == flow::conditional_jump or i.goes == flow::filling) and i.target and
+            not leaves_frame(i))
             arrive(*i.target, after);
-        auto const ends = i.goes == flow::jump or i.goes == flow::back or i.goes == flow::trap or
-                          i.goes == flow::nowhere or i.goes == flow::interrupt_return or
+        auto const ends = i.goes == flow::jump or i.goes == flow::filling or i.goes == flow::back or
+                          i.goes == flow::trap or i.goes == flow::nowhere or i.goes == flow::interrupt_return or
                           i.goes == flow::indirect_jump or i.goes == flow::table_jump or
                           (call and i.target and closure_.never_return.contains(*i.target));
         if (not ends and f->contains(i.next()))

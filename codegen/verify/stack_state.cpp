@@ -29,6 +29,8 @@ auto stack_state::after(decoder const& decode, instruction const& i) const -> st
     if (i.goes == flow::call or i.goes == flow::indirect_call) {
         for (auto const r : {0, 1, 2, 6, 7, 8, 9, 10, 11})
             s.registers_[static_cast<unsigned>(r)].reset();
+    } else if (i.goes == flow::filling) {
+        s.push({});
     } else if (i.goes == flow::entry) {
         for (unsigned r{}; r < s.registers_.size(); ++r)
             if (r != rsp)

@@ -108,6 +108,7 @@ class walker {
             onward(i, n);
             break;
         case flow::jump:
+        case flow::filling:
             jump(i, n);
             break;
         case flow::back:
