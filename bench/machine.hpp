@@ -6,6 +6,7 @@
 #include <hv/cpuid.hpp>
 #include <hv/memory/mapping.hpp>
 #include <hv/msr.hpp>
+#include <hv/policy.hpp>
 
 #include <array>
 #include <cstddef>
@@ -27,6 +28,7 @@ struct bench_msrs {
 /// touched.
 struct pc_bench : pc {
     using msrs = bench_msrs;
+    static constexpr hv::mitigation_policy mitigations{hv::mitigation_policy::none};
     static constexpr bool hypercalls{true};
     static constexpr hv::fill memory_fill{hv::fill::on_fault};
     static constexpr hv::leaf_size largest_leaf{hv::leaf_size::four_kib};
@@ -34,5 +36,15 @@ struct pc_bench : pc {
 
 /// The same machine on Intel's processors, for ./hv bench --backend vmx in Bochs.
 struct pc_bench_vmx : pc_bench {
+    using backend = hv::vmx;
+};
+
+/// The same with what the processor needs against side channels of speculation: what mitigations cost.
+struct pc_bench_mitigated : pc_bench {
+    static constexpr hv::mitigation_policy mitigations{hv::mitigation_policy::defaults};
+};
+
+/// And on Intel's processors.
+struct pc_bench_mitigated_vmx : pc_bench_mitigated {
     using backend = hv::vmx;
 };

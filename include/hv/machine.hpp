@@ -71,6 +71,8 @@ struct default_machine {
     /// Whether the instructions that load and store GDTR, IDTR, LDTR and TR exit; for handlers of
     /// exits::descriptor_table.
     static constexpr descriptor_table_policy descriptor_tables{descriptor_table_policy::runs};
+    /// What is done against side channels of speculation: of guests on the host, and of guests on each other.
+    static constexpr mitigation_policy mitigations{mitigation_policy::defaults};
     /// Exceptions that exit and are given back, a bit each: #DB and #AC can loop inside the processor without end
     /// (CVE-2015-8104, CVE-2015-5307).
     static constexpr std::uint32_t intercepted_exceptions{1u << 1 | 1u << 17};
@@ -84,6 +86,9 @@ namespace detail {
 
 template <typename Machine>
 concept names_backend = requires { typename Machine::backend; };
+
+template <typename Machine>
+concept names_mitigations = std::same_as<decltype(Machine::mitigations), mitigation_policy const>;
 
 template <typename... Devices>
 consteval auto any_drives_a_line(meta::types<Devices...>) -> bool {
@@ -114,6 +119,8 @@ template <typename Machine>
 struct machine_checks {
     static_assert(names_backend<Machine>, "a machine names its backend: using backend = hv::svm; or hv::vmx");
     static_assert(std::derived_from<Machine, default_machine>, "a machine derives from hv::default_machine");
+    static_assert(names_mitigations<Machine>,
+                  "mitigations is of type hv::mitigation_policy: mitigation_policy::none or defaults");
     static_assert(Machine::max_vcpus != 0, "a machine has at least one vCPU: max_vcpus must not be 0");
     static_assert(Machine::max_vcpus <= 254, "max_vcpus is at most 254: APIC ids are 8 bits wide and FFh means all");
     static_assert(not Machine::save_restore or Machine::devices::all_saveable,

@@ -18,6 +18,12 @@ enum class apic_policy : std::uint8_t {
     virtualised ///< the processor: it answers, takes EOI and priorities, and delivers without an exit where it can
 };
 
+/// What a machine does against side channels of speculation: guests must learn nothing of the host or of each other.
+enum class mitigation_policy : std::uint8_t {
+    none,    ///< nothing, and no code is left: for measurements, and for guests that may know everything
+    defaults ///< what the processor needs, as it says itself: see backends/svm/speculation.hpp and vmx/speculation.hpp
+};
+
 /// What a guest's PAUSE does.
 enum class pause_policy : std::uint8_t {
     runs,      ///< nothing

@@ -53,6 +53,7 @@ class vcpu {
             return false;
     }();
     static constexpr bool answers_hypercalls{Machine::hypercalls};
+    static constexpr bool mitigates{Machine::mitigations == mitigation_policy::defaults};
     static constexpr bool traps_descriptor_tables{Machine::descriptor_tables == descriptor_table_policy::exits};
 
     vcpu() = default;

@@ -24,6 +24,7 @@ ROOMS = [
     ("backends/backend.hpp", "backend", 1),
     ("backends/address_space.hpp", "backend", 1),
     ("backends/processor_registers.hpp", "backend", 1),
+    ("backends/speculation.hpp", "backend", 1),
     ("devices/device.hpp", "device", 1),
     ("memory/*", "memory", 2),
     ("state/*", "state", 2),

@@ -176,6 +176,16 @@ inline constexpr bool may_trap_descriptor_tables = [] {
         return true;
 }();
 
+/// Whether the machine behind a handler has mitigations. Where it does not, no code is left on the way of an exit; a
+/// handler that does not say belongs to no machine.
+template <typename Handler>
+inline constexpr bool mitigates = [] {
+    if constexpr (requires { Handler::mitigates; })
+        return Handler::mitigates;
+    else
+        return false;
+}();
+
 /// Something that serves exits: one `on` for each kind, found at compile time.
 template <typename Handler, typename Exit>
 concept serves = requires(Handler& handler, Exit const& exit) {

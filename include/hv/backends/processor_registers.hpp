@@ -40,6 +40,14 @@ struct processor_registers {
     }
     static void write_debug_control(std::uint64_t value) { asm volatile("mov %0, %%dr7" : : "r"(value)); }
 
+    /// To an MSR that this processor is known to have, with a value that it takes.
+    [[gnu::always_inline]] static void write_msr(std::uint32_t index, std::uint64_t value) {
+        asm volatile("wrmsr"
+                     :
+                     : "c"(index), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32))
+                     : "memory");
+    }
+
     [[nodiscard]] static auto read_xcr0() -> std::uint64_t {
         std::uint32_t low, high;
         asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

@@ -32,7 +32,7 @@ struct basic_svm {
     template <typename Host, typename Handler>
     [[nodiscard, gnu::always_inline]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler)
         -> verdict {
-        if (not cpu.run(host, on)) [[unlikely]]
+        if (not cpu.template run<mitigates<Handler>>(host, on)) [[unlikely]]
             return handler.on(exits::isolation_broken{.reason = "XCR0 holds a state that the machine hides"});
         return backends::svm::decode(host, cpu, handler);
     }

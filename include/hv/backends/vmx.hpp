@@ -33,7 +33,7 @@ struct basic_vmx {
     template <typename Host, typename Handler>
     [[nodiscard, gnu::always_inline]] static auto enter(Host& host, processor& on, vcpu& cpu, Handler& handler)
         -> verdict {
-        if (not cpu.template run<may_run_apic<Handler>>(host, on)) [[unlikely]] {
+        if (not cpu.template run<may_run_apic<Handler>, mitigates<Handler>>(host, on)) [[unlikely]] {
             if (cpu.holds_hidden_states())
                 return handler.on(exits::isolation_broken{.reason = "XCR0 holds a state that the machine hides"});
             return handler.on(exits::entry_failed{.reason = backends::vmx::why_entry_fails(cpu)});

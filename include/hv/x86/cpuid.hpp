@@ -67,6 +67,7 @@ inline constexpr std::uint32_t smep{1u << 7};
 inline constexpr std::uint32_t bmi2{1u << 8};
 inline constexpr std::uint32_t erms{1u << 9};
 inline constexpr std::uint32_t invpcid{1u << 10};
+inline constexpr std::uint32_t rtm{1u << 11};
 inline constexpr std::uint32_t rdseed{1u << 18};
 inline constexpr std::uint32_t adx{1u << 19};
 inline constexpr std::uint32_t smap{1u << 20};
@@ -83,6 +84,12 @@ inline constexpr std::uint32_t rdpid{1u << 22};
 
 namespace leaf7_edx {
 inline constexpr std::uint32_t fsrm{1u << 4};
+inline constexpr std::uint32_t md_clear{1u << 10};
+inline constexpr std::uint32_t ibrs_ibpb{1u << 26};
+inline constexpr std::uint32_t stibp{1u << 27};
+inline constexpr std::uint32_t l1d_flush{1u << 28};
+inline constexpr std::uint32_t arch_capabilities{1u << 29};
+inline constexpr std::uint32_t ssbd{1u << 31};
 } // namespace leaf7_edx
 
 namespace extended1_ecx {
@@ -107,6 +114,25 @@ inline constexpr std::uint32_t long_mode{1u << 29};
 inline constexpr std::uint32_t extensions_3dnow{1u << 30};
 inline constexpr std::uint32_t now_3d{1u << 31};
 } // namespace extended1_edx
+
+namespace extended8_ebx {
+inline constexpr std::uint32_t ibpb{1u << 12};
+inline constexpr std::uint32_t ibrs{1u << 14};
+inline constexpr std::uint32_t stibp{1u << 15};
+inline constexpr std::uint32_t ssbd{1u << 24};
+inline constexpr std::uint32_t psfd{1u << 28};
+} // namespace extended8_ebx
+
+/// Leaf 8000_0021h.
+namespace extended21_eax {
+inline constexpr std::uint32_t verw_clear{1u << 5};
+inline constexpr std::uint32_t srso_no{1u << 29};
+} // namespace extended21_eax
+
+namespace extended21_ecx {
+inline constexpr std::uint32_t tsa_sq_no{1u << 1};
+inline constexpr std::uint32_t tsa_l1_no{1u << 2};
+} // namespace extended21_ecx
 
 inline constexpr std::uint32_t xsaveopt{1u << 0};      ///< leaf Dh subleaf 1 EAX
 inline constexpr std::uint32_t xsavec{1u << 1};        ///< leaf Dh subleaf 1 EAX

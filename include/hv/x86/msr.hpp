@@ -15,6 +15,8 @@ inline constexpr std::uint32_t ia32_spec_ctrl{0x48};
 inline constexpr std::uint32_t ia32_pred_cmd{0x49};
 inline constexpr std::uint32_t ia32_bios_sign_id{0x8b};
 inline constexpr std::uint32_t ia32_mtrrcap{0xfe};
+inline constexpr std::uint32_t ia32_arch_capabilities{0x10a};
+inline constexpr std::uint32_t ia32_flush_cmd{0x10b};
 inline constexpr std::uint32_t ia32_sysenter_cs{0x174};
 inline constexpr std::uint32_t ia32_sysenter_esp{0x175};
 inline constexpr std::uint32_t ia32_sysenter_eip{0x176};
@@ -69,3 +71,41 @@ inline constexpr std::uint32_t amd_vm_hsave_pa{0xc0010117};
 inline constexpr std::uint32_t amd_de_cfg{0xc0011029};
 
 } // namespace hv::x86::msr
+
+/// Bits of IA32_SPEC_CTRL.
+namespace hv::x86::spec_ctrl {
+inline constexpr std::uint64_t ibrs{1u << 0};
+inline constexpr std::uint64_t stibp{1u << 1};
+inline constexpr std::uint64_t ssbd{1u << 2};
+inline constexpr std::uint64_t psfd{1u << 7};
+} // namespace hv::x86::spec_ctrl
+
+namespace hv::x86::pred_cmd {
+inline constexpr std::uint64_t ibpb{1u << 0};
+} // namespace hv::x86::pred_cmd
+
+namespace hv::x86::flush_cmd {
+inline constexpr std::uint64_t l1d_flush{1u << 0};
+} // namespace hv::x86::flush_cmd
+
+/// Bits of IA32_ARCH_CAPABILITIES. Most say what the processor does not suffer from.
+namespace hv::x86::arch_capabilities {
+inline constexpr std::uint64_t rdcl_no{1u << 0};
+inline constexpr std::uint64_t ibrs_all{1u << 1};
+inline constexpr std::uint64_t rsba{1u << 2};
+inline constexpr std::uint64_t skip_l1dfl_vmentry{1u << 3};
+inline constexpr std::uint64_t ssb_no{1u << 4};
+inline constexpr std::uint64_t mds_no{1u << 5};
+inline constexpr std::uint64_t if_pschange_mc_no{1u << 6};
+inline constexpr std::uint64_t taa_no{1u << 8};
+inline constexpr std::uint64_t sbdr_ssdp_no{1u << 13};
+inline constexpr std::uint64_t fbsdp_no{1u << 14};
+inline constexpr std::uint64_t psdp_no{1u << 15};
+inline constexpr std::uint64_t fb_clear{1u << 17};
+inline constexpr std::uint64_t rrsba{1u << 19};
+inline constexpr std::uint64_t bhi_no{1u << 20};
+inline constexpr std::uint64_t pbrsb_no{1u << 24};
+inline constexpr std::uint64_t gds_no{1u << 26};
+inline constexpr std::uint64_t rfds_no{1u << 27};
+inline constexpr std::uint64_t rfds_clear{1u << 28};
+} // namespace hv::x86::arch_capabilities

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include "speculation_model.hpp"
+
 #include <hv/backends/fake/translation_cache.hpp>
 #include <hv/backends/svm.hpp>
 #include <hv/event.hpp>
@@ -32,6 +34,7 @@ class svm_model {
         std::uint64_t debug_status{0xffff'0ff0}, debug_control{0x400}, xcr0{7}, cr2{0x7777};
         std::uint64_t host_saved{}; ///< where VMSAVE stored the host
         unsigned flushes_of_all{}, flushes_of_one{};
+        speculation_model speculation{};
     };
 
     /// What a guest program sees and does between VMRUN and #VMEXIT.
@@ -77,7 +80,7 @@ class svm_model {
 
     [[nodiscard]] auto current() -> logical_processor& { return processors.at(host_.processor()); }
 
-    void vmrun(std::uint64_t* gprs, hpa where, hpa host_state) {
+    void vmrun(std::uint64_t* gprs, hpa where, hpa host_state, bool mitigates) {
         ++entries;
         auto& p = current();
         if (p.host_saved != host_state.value)
@@ -96,6 +99,7 @@ class svm_model {
             }
             return;
         }
+        p.speculation.run(mitigates, where.value, gprs[16], g.state.save.spec_ctrl);
         flush(p, control.tlb_control, control.guest_asid);
         control.exitintinfo = 0;
         control.bytes_fetched = 0;
@@ -220,7 +224,11 @@ class svm_model {
 struct modelled_world_switch {
     static inline svm_model* model{};
 
-    static void enter(std::uint64_t* gprs, hpa guest, hpa host) { model->vmrun(gprs, guest, host); }
+    template <bool Mitigates>
+    static void enter(std::uint64_t* gprs, hpa guest, hpa host) {
+        model->vmrun(gprs, guest, host, Mitigates);
+    }
+    static void write_msr(std::uint32_t index, std::uint64_t v) { model->current().speculation.write_msr(index, v); }
     static void write_cr2(std::uint64_t v) { model->current().cr2 = v; }
     static void save_host(hpa host) { model->current().host_saved = host.value; }
     [[nodiscard]] static auto read_debug_registers() { return model->current().debug_addresses; }

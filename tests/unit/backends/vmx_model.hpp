@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include "speculation_model.hpp"
 #include "vmx_translations.hpp"
 
 #include <hv/backends/vmx.hpp>
@@ -51,6 +52,7 @@ class vmx_model {
         std::uint64_t debug_status{0xffff'0ff0}, debug_control{0x400}, xcr0{7};
         vmx_translations translations{};
         unsigned invepts{}, invvpids{}, nmis{};
+        speculation_model speculation{};
     };
 
     /// What a guest program sees and does between VM entry and VM exit.
@@ -189,7 +191,7 @@ class vmx_model {
         ++p.invvpids;
         type == 1 ? p.translations.invvpid(vpid) : p.translations.invvpid_all();
     }
-    [[nodiscard]] auto enter(std::uint64_t* gprs, bool launched) -> backends::vmx::entry_outcome;
+    [[nodiscard]] auto enter(std::uint64_t* gprs, bool launched, bool mitigates) -> backends::vmx::entry_outcome;
     [[nodiscard]] auto read_msr(std::uint32_t index) -> std::uint64_t { return host_.read_msr(index).value; }
 
   private:

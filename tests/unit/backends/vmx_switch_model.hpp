@@ -26,7 +26,7 @@ inline void vmx_model::deliver(vmcs& v) {
     v.set(0x4824, (v.at(0x4824) & ~3ull) | ((event_field >> 8 & 7) == 2 ? 8 : 0));
 }
 
-inline auto vmx_model::enter(std::uint64_t* gprs, bool launched) -> backends::vmx::entry_outcome {
+inline auto vmx_model::enter(std::uint64_t* gprs, bool launched, bool mitigates) -> backends::vmx::entry_outcome {
     using backends::vmx::entry_outcome;
     ++entries;
     auto& p = in_operation();
@@ -44,6 +44,7 @@ inline auto vmx_model::enter(std::uint64_t* gprs, bool launched) -> backends::vm
         return entry_outcome::exited;
     }
     v.launched = true;
+    p.speculation.run(mitigates, p.current, gprs[16], 0);
     for (std::uint32_t const e : {0x2400u, 0x4406u, 0x440au, 0x440cu, 0x440eu, 0x6400u, 0x640au})
         v.set(e, garbage);
     v.set(0x4404, 0);
@@ -72,9 +73,10 @@ struct modelled_vmx_switch {
     static inline vmx_model* model{};
     using host_state = backends::vmx::host_state;
 
+    template <bool Mitigates>
     [[nodiscard]] static auto enter(std::uint64_t* gprs, bool launched, std::uint64_t* host_rsp) {
         *host_rsp = 1;
-        return model->enter(gprs, launched);
+        return model->enter(gprs, launched, Mitigates);
     }
     [[nodiscard]] static auto vmxon(hpa region) { return model->vmxon(region); }
     static void vmxoff() { model->vmxoff(); }
@@ -113,6 +115,7 @@ struct modelled_vmx_switch {
     static void write_cr4(std::uint64_t v) { model->current().cr4 = v; }
     [[nodiscard]] static auto read_cr2() { return model->current().cr2; }
     static void write_cr2(std::uint64_t v) { model->current().cr2 = v; }
+    static void write_msr(std::uint32_t index, std::uint64_t v) { model->current().speculation.write_msr(index, v); }
     [[nodiscard]] static auto read_msr(std::uint32_t index) { return model->read_msr(index); }
     [[nodiscard]] static auto read_debug_registers() { return model->current().debug_addresses; }
     static void write_debug_registers(std::array<std::uint64_t, 4> const& d) { model->current().debug_addresses = d; }

@@ -3,7 +3,9 @@
 
 #include <hv/address.hpp>
 #include <hv/backends/address_space.hpp>
+#include <hv/backends/speculation.hpp>
 #include <hv/backends/svm/features.hpp>
+#include <hv/backends/svm/speculation.hpp>
 #include <hv/status.hpp>
 
 #include <array>
@@ -46,6 +48,7 @@ class processor {
             return status::no_device;
         }
         address_spaces_.start(features_.address_spaces);
+        speculation_ = {.has = read_speculation(host)};
         ++epoch_;
         return status::ok;
     }
@@ -82,6 +85,7 @@ class processor {
     void* pages_{};         ///< host save area of VMRUN, then the host's VMCB for VMSAVE and VMLOAD
     hpa host_state_{};
     displaced displaced_{};
+    processor_speculation speculation_{};
     bool xsetbv_exits_{};
 };
 

@@ -260,8 +260,8 @@ class registers {
     }
 
     vmcb* vmcb_{};
-    std::array<std::uint64_t, x86::gpr_count> gprs_{}; ///< RAX and RSP are in the VMCB
-    std::array<std::uint64_t, 4> debug_addresses_{};   ///< DR0-DR3 while not attached
+    std::array<std::uint64_t, x86::gpr_count + 1> gprs_{}; ///< RAX and RSP are in the VMCB; the last is switch_work
+    std::array<std::uint64_t, 4> debug_addresses_{};       ///< DR0-DR3 while not attached
     std::uint64_t cr0_cache_bits_{};
     std::uint64_t xcr0_{1};
     std::uint64_t tsc_aux_{};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/backends/speculation.hpp>
 #include <hv/backends/svm/consistency.hpp>
 #include <hv/backends/svm/dump.hpp>
 #include <hv/backends/svm/events.hpp>
@@ -143,12 +144,12 @@ class vcpu : public events {
     }
 
     /// Runs the guest until its next exit and leaves the VMCB as the exit left it. False: see holds_hidden_states.
-    template <typename Host>
+    template <bool Mitigates, typename Host>
     [[nodiscard, gnu::always_inline]] auto run(Host& host, processor& on) -> bool {
         auto& control = vmcb_->control;
         if (due_ != 0 or interrupt_shadow()) [[unlikely]]
-            return run_with_more(host, on);
-        WorldSwitch::enter(gprs_.data(), physical_, on.host_state_);
+            return run_with_more<Mitigates>(host, on);
+        enter_guest<Mitigates>(on);
         control.clean_bits = clean_after_exit_;
         if (event{control.exitintinfo | control.exitcode}.valid()) [[unlikely]] // of the codes exit_code::invalid alone
             after_trouble(on);
@@ -157,6 +158,9 @@ class vcpu : public events {
 
     /// The guest left the last world switch with a state in XCR0 that its machine does not allow or the host not keep.
     [[nodiscard]] auto holds_hidden_states() const -> bool { return hidden_states_; }
+
+    /// See hv::mitigation_policy.
+    [[nodiscard]] auto speculation() -> guest_speculation<WorldSwitch>& { return speculation_; }
 
     /// What the guest's state failed of when it was loaded; null if nothing.
     [[nodiscard]] auto suspected() const -> char const* { return suspected_; }
@@ -176,24 +180,39 @@ class vcpu : public events {
         return vmcb_->control.exitcode == static_cast<std::uint64_t>(code);
     }
 
+    /// The world switch, and what mitigations have close around it.
+    template <bool Mitigates>
+    [[gnu::always_inline]] void enter_guest(processor& on) {
+        if constexpr (Mitigates) {
+            speculation_.enter(on.speculation_);
+            vmcb_->save.spec_ctrl = speculation_.virtual_control();
+        }
+        WorldSwitch::template enter<Mitigates>(gprs_.data(), physical_, on.host_state_);
+        if constexpr (Mitigates)
+            speculation_.leave(on.speculation_);
+    }
+
     /// An entry with something due, an event to deliver, or an interrupt shadow.
-    template <typename Host>
+    template <bool Mitigates, typename Host>
     [[nodiscard, gnu::noinline]] auto run_with_more(Host& host, processor& on) -> bool {
         if ((due_ & due::one_step) != 0) [[unlikely]] {
-            step_to_nmi_window(host, on);
+            step_to_nmi_window<Mitigates>(host, on);
             return not hidden_states_;
         }
         auto const in_shadow = interrupt_shadow();
         auto const from = rip();
-        switch_worlds(host, on);
+        switch_worlds<Mitigates>(host, on);
         if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
-            step_out_of_shadow(host, on);
+            step_out_of_shadow<Mitigates>(host, on);
         return not hidden_states_;
     }
 
-    template <typename Host>
+    template <bool Mitigates, typename Host>
     void switch_worlds(Host& host, processor& on) {
         auto const work = std::exchange(due_, static_cast<std::uint16_t>(due_ & due::extended_state));
+        if constexpr (Mitigates)
+            if ((work & due::address_space) != 0)
+                gprs_[x86::gpr_count] = speculation_.begin(host, on.speculation_, last_processor_ != &on);
         if ((work & (due::address_space | due::flush)) != 0)
             choose_address_space(on, (work & due::flush) != 0);
         injected_ = before_delivery();
@@ -206,7 +225,7 @@ class vcpu : public events {
             WorldSwitch::write_xcr0(xcr0_);
         if (host_xss != 0) [[unlikely]] // XSAVES and XRSTORS have no intercept
             static_cast<void>(host.write_msr(x86::msr::ia32_xss, 0));
-        WorldSwitch::enter(gprs_.data(), physical_, on.host_state_);
+        enter_guest<Mitigates>(on);
         if (xsave_) { // read back: QEMU does not intercept XSETBV
             xcr0_ = WorldSwitch::read_xcr0();
             if (xcr0_ != host_xcr0)
@@ -229,7 +248,7 @@ class vcpu : public events {
 
     /// Executes one instruction of the guest and says whether that was all that happened: no exit of its own, no trap
     /// of the guest's. `loads_flags`: the instruction itself replaces TF.
-    template <typename Host>
+    template <bool Mitigates, typename Host>
     [[nodiscard]] auto step(Host& host, processor& on, bool loads_flags) -> bool {
         constexpr std::uint64_t causes{0xe00f}, single_step{1u << 14};
         constexpr std::uint32_t debug_exception{1u << 1};
@@ -239,7 +258,7 @@ class vcpu : public events {
         set_rflags(rflags() | x86::rflags::tf);
         vmcb_->write(vmcb_->save.dr6, before & ~causes);
         vmcb_->write(vmcb_->control.intercept_exceptions, intercepted | debug_exception);
-        switch_worlds(host, on);
+        switch_worlds<Mitigates>(host, on);
         vmcb_->write(vmcb_->control.intercept_exceptions, intercepted);
         if (not loads_flags or rip() == from)
             set_rflags(rflags() & ~x86::rflags::tf);
@@ -252,26 +271,26 @@ class vcpu : public events {
     /// QEMU 7.2 forgets the interrupt shadow at VMRUN, and the window opens between STI and HLT, where an interrupt
     /// would be slept through. A single step executes the instruction in the shadow; the window waits meanwhile. A
     /// processor that keeps the shadow gets here at most in the middle of a repeated string instruction.
-    template <typename Host>
+    template <bool Mitigates, typename Host>
     [[gnu::cold, gnu::noinline]] void step_out_of_shadow(Host& host, processor& on) {
         if ((rflags() & x86::rflags::tf) != 0)
             return; // the guest steps itself; its own trap follows
         request_interrupt_window(false);
-        auto const alone = step(host, on, false);
+        auto const alone = step<Mitigates>(host, on, false);
         request_interrupt_window(true);
         if (alone)
-            switch_worlds(host, on);
+            switch_worlds<Mitigates>(host, on);
     }
 
-    template <typename Host>
+    template <bool Mitigates, typename Host>
     [[gnu::cold, gnu::noinline]] void step_to_nmi_window(Host& host, processor& on) {
         auto const loads_flags = (due_ & due::end_of_nmi) != 0;
         due_ &= static_cast<std::uint16_t>(~(due::one_step | due::end_of_nmi));
         if ((rflags() & x86::rflags::tf) != 0)
-            return switch_worlds(host, on); // as above
+            return switch_worlds<Mitigates>(host, on); // as above
         auto const window = (vmcb_->control.intercept_misc1 & misc1::vintr) != 0;
         request_interrupt_window(false);
-        nmi_window_ = step(host, on, loads_flags);
+        nmi_window_ = step<Mitigates>(host, on, loads_flags);
         request_interrupt_window(window);
     }
 
@@ -328,6 +347,7 @@ class vcpu : public events {
     std::uint64_t generation_{};
     char const* suspected_{};
     std::uint64_t xcr0_allowed_{}, tsc_ratio_{};
+    guest_speculation<WorldSwitch> speculation_{};
     std::uint32_t clean_after_exit_{};
     bool hidden_states_{};
     bool attached_{};

@@ -3,6 +3,8 @@
 
 #include <hv/address.hpp>
 #include <hv/backends/processor_registers.hpp>
+#include <hv/backends/speculation.hpp>
+#include <hv/x86/msr.hpp>
 
 #include <cstdint>
 
@@ -16,6 +18,12 @@ struct world_switch : processor_registers {
     /// GIF stays clear from before the guest's state is loaded until the host's is back, so nothing of the host runs in
     /// between. Host interrupts are enabled inside: with V_INTR_MASKING it is the host's RFLAGS.IF that lets a physical
     /// interrupt end the guest. All guest values leave the registers before STGI.
+    ///
+    /// `Mitigates`: the word behind the registers is switch_work. Nothing of the host but the guest's own registers is
+    /// touched between VERW and VMRUN. Behind the exit, before STGI and the first return, the IBPB, and calls that fill
+    /// the return predictor with places where speculation stops; zero displacements would not count as calls. LFENCE
+    /// keeps a mispredicted branch from getting past either.
+    template <bool Mitigates>
     [[gnu::always_inline]] static void enter(std::uint64_t* gprs, hpa guest, hpa host) {
         auto guest_vmcb = guest.value, host_vmcb = host.value;
         asm volatile("push %%rbp\n\t"
@@ -24,6 +32,13 @@ struct world_switch : processor_registers {
                      "clgi\n\t"
                      "sti\n\t"
                      "vmload %%rax\n\t"
+                     ".if %c[mitigates]\n\t"
+                     "testb %[clear_buffers], 0x80(%%rdi)\n\t"
+                     "jz 1f\n\t"
+                     "mov %%ss, 0x82(%%rdi)\n\t" // a selector for VERW to look at
+                     "verw 0x82(%%rdi)\n"
+                     "1:\n\t"
+                     ".endif\n\t"
                      "mov 0x08(%%rdi), %%rcx\n\t"
                      "mov 0x10(%%rdi), %%rdx\n\t"
                      "mov 0x18(%%rdi), %%rbx\n\t"
@@ -70,13 +85,31 @@ struct world_switch : processor_registers {
                      "xor %%r13d, %%r13d\n\t"
                      "xor %%r14d, %%r14d\n\t"
                      "xor %%r15d, %%r15d\n\t"
+                     ".if %c[mitigates]\n\t"
+                     "testb %[barrier], 0x80(%%rax)\n\t"
+                     "jz 1f\n\t"
+                     "mov %[pred_cmd], %%ecx\n\t"
+                     "mov %[ibpb], %%eax\n\t"
+                     "wrmsr\n\t"
+                     "xor %%ecx, %%ecx\n"
+                     "1:\n\t"
+                     ".rept %c[fillers]\n\t"
+                     "call 2f\n\t"
+                     "int3\n"
+                     "2:\n\t"
+                     ".endr\n\t"
+                     "add $8 * %c[fillers], %%rsp\n\t"
+                     "lfence\n\t"
+                     ".endif\n\t"
                      "cli\n\t"
                      "stgi\n\t"
                      "pop %%rdi\n\t"
                      "pop %%rdx\n\t"
                      "pop %%rbp"
                      : "+a"(guest_vmcb), "+d"(host_vmcb), "+D"(gprs)
-                     :
+                     : [mitigates] "i"(Mitigates ? 1 : 0), [clear_buffers] "i"(switch_work::clear_buffers),
+                       [barrier] "i"(switch_work::barrier_at_exit), [pred_cmd] "i"(x86::msr::ia32_pred_cmd),
+                       [ibpb] "i"(x86::pred_cmd::ibpb), [fillers] "i"(return_fillers)
                      : "rbx", "rcx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
     }
 

@@ -3,9 +3,11 @@
 
 #include <hv/address.hpp>
 #include <hv/backends/address_space.hpp>
+#include <hv/backends/speculation.hpp>
 #include <hv/backends/vmx/features.hpp>
 #include <hv/backends/vmx/invalidation.hpp>
 #include <hv/backends/vmx/registers.hpp>
+#include <hv/backends/vmx/speculation.hpp>
 #include <hv/backends/vmx/world_switch.hpp>
 #include <hv/status.hpp>
 #include <hv/x86/control_registers.hpp>
@@ -59,6 +61,7 @@ class processor {
         WorldSwitch::invept(invept_type::all_contexts, 0);
         WorldSwitch::invvpid(invvpid_type::all_contexts, 0);
         address_spaces_.start(vpid_count);
+        speculation_ = {.has = read_speculation(host)};
         ++epoch_;
         return status::ok;
     }
@@ -102,6 +105,7 @@ class processor {
     std::uint64_t epoch_{}; ///< counts enables: caches of the processor do not survive one
     void* region_{};        ///< of VMXON
     displaced displaced_{};
+    processor_speculation speculation_{};
 };
 
 } // namespace hv::backends::vmx

@@ -249,9 +249,9 @@ class registers {
     }
 
     cached_vmcs<WorldSwitch> vmcs_{};
-    std::array<std::uint64_t, x86::gpr_count> gprs_{}; ///< RSP is in the VMCS
-    std::array<std::uint64_t, 4> debug_addresses_{};   ///< DR0-DR3 while not attached
-    std::uint64_t debug_status_{};                     ///< DR6 while not attached
+    std::array<std::uint64_t, x86::gpr_count + 1> gprs_{}; ///< RSP is in the VMCS; the last is switch_work
+    std::array<std::uint64_t, 4> debug_addresses_{};       ///< DR0-DR3 while not attached
+    std::uint64_t debug_status_{};                         ///< DR6 while not attached
     std::uint64_t cr2_{};
     std::uint64_t xcr0_{1};
     std::array<std::uint64_t, switched_msrs.size()> switched_{};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/backends/speculation.hpp>
 #include <hv/backends/vmx/apic.hpp>
 #include <hv/backends/vmx/dump.hpp>
 #include <hv/backends/vmx/events.hpp>
@@ -177,18 +178,22 @@ class vcpu : public apic<WorldSwitch> {
     void bound_stay(std::uint64_t tsc, std::uint32_t ticks) { timer_.end_at(tsc, ticks); }
 
     /// Runs the guest until its next exit and leaves the VMCS as the exit left it. False if nothing was entered.
-    template <bool WithApic, typename Host>
+    template <bool WithApic, bool Mitigates, typename Host>
     [[nodiscard, gnu::always_inline]] auto run(Host& host, processor<WorldSwitch>& on) -> bool {
         auto& fields = this->vmcs_;
         if (WithApic or (this->due_ | fields.template read<guest_interruptibility_state>()) != 0) [[unlikely]]
-            if (not prepare<WithApic>(host, on)) [[unlikely]]
+            if (not prepare<WithApic, Mitigates>(host, on)) [[unlikely]]
                 return false;
         if (auto const now = host.tsc(); timer_.is_near(now)) [[likely]]
             WorldSwitch::vmwrite_certain(vmx_preemption_timer_value.encoding, timer_.count_to_end(now));
         else
             start_timer(now);
         WorldSwitch::write_cr2(this->cr2_);
-        outcome_ = WorldSwitch::enter(this->gprs_.data(), launched_, &host_rsp_);
+        if constexpr (Mitigates)
+            speculation_.enter(on.speculation_);
+        outcome_ = WorldSwitch::template enter<Mitigates>(this->gprs_.data(), launched_, &host_rsp_);
+        if constexpr (Mitigates)
+            speculation_.leave(on.speculation_);
         this->cr2_ = WorldSwitch::read_cr2();
         fields.renew();
         auto const trouble = fields.template read<exit_reason>() | fields.template read<idt_vectoring_information>();
@@ -197,6 +202,9 @@ class vcpu : public apic<WorldSwitch> {
             return conclude(host, on);
         return true;
     }
+
+    /// See hv::mitigation_policy.
+    [[nodiscard]] auto speculation() -> guest_speculation<WorldSwitch>& { return speculation_; }
 
     /// XCR0 holds a state that the machine does not allow or the host not keep: nothing was entered. XSETBV always
     /// exits, so this is no doing of the guest's.
@@ -254,7 +262,7 @@ class vcpu : public apic<WorldSwitch> {
     }
 
     /// What an entry needs besides entering. False: there will be none.
-    template <bool WithApic, typename Host>
+    template <bool WithApic, bool Mitigates, typename Host>
     [[nodiscard, gnu::noinline]] auto prepare(Host& host, processor<WorldSwitch>& on) -> bool {
         auto const work = std::exchange(this->due_, this->due_ & due::first_entry);
         auto const host_xcr0 = on.displaced_.xcr0;
@@ -263,6 +271,9 @@ class vcpu : public apic<WorldSwitch> {
             this->due_ = work;
             return false;
         }
+        if constexpr (Mitigates)
+            if ((work & due::first_entry) != 0)
+                this->gprs_[x86::gpr_count] = speculation_.begin(host, on.speculation_, last_processor_ != &on);
         choose_address_space(on, work);
         this->before_delivery(zero_length_events_);
         if ((work & due::pdptes) != 0) [[unlikely]]
@@ -402,6 +413,7 @@ class vcpu : public apic<WorldSwitch> {
     std::uint64_t host_rsp_{};
     std::uint64_t xcr0_allowed_{};
     preemption_timer timer_{};
+    guest_speculation<WorldSwitch> speculation_{};
     std::uint16_t vpid_{};
     entry_outcome outcome_{};
     bool refused_{};

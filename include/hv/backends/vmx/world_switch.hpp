@@ -3,6 +3,7 @@
 
 #include <hv/address.hpp>
 #include <hv/backends/processor_registers.hpp>
+#include <hv/backends/speculation.hpp>
 #include <hv/backends/vmx/exit_code.hpp>
 #include <hv/backends/vmx/invalidation.hpp>
 
@@ -27,6 +28,11 @@ struct world_switch : processor_registers {
     ///
     /// The first entry after VMCLEAR, and one from another depth of the stack, tells the VMCS where exits go. All guest
     /// values leave the registers before anything else runs.
+    ///
+    /// `Mitigates`: the word behind the registers is switch_work. Nothing of the host but the guest's own registers is
+    /// touched between VERW and the entry. Behind the exit, before the first return, calls fill the return predictor
+    /// with places where speculation stops; LFENCE waits for them.
+    template <bool Mitigates>
     [[gnu::always_inline]] static auto enter(std::uint64_t* gprs, bool launched, std::uint64_t* host_rsp)
         -> entry_outcome {
         std::uint32_t outcome{launched};
@@ -35,6 +41,15 @@ struct world_switch : processor_registers {
                      "cmp %%rsp, (%%rdx)\n\t"
                      "jne 7f\n"
                      "1:\n\t" // ZF: VMRESUME
+                     ".if %c[mitigates]\n\t"
+                     "setne %%bl\n\t"
+                     "testb %[clear_buffers], 0x80(%%rdi)\n\t"
+                     "jz 8f\n\t"
+                     "mov %%ss, 0x82(%%rdi)\n\t" // a selector for VERW to look at
+                     "verw 0x82(%%rdi)\n"
+                     "8:\n\t"
+                     "test %%bl, %%bl\n\t"
+                     ".endif\n\t"
                      "mov 0x00(%%rdi), %%rax\n\t"
                      "mov 0x08(%%rdi), %%rcx\n\t"
                      "mov 0x10(%%rdi), %%rdx\n\t"
@@ -104,9 +119,19 @@ struct world_switch : processor_registers {
                      "xor %%r13d, %%r13d\n\t"
                      "xor %%r14d, %%r14d\n\t"
                      "xor %%r15d, %%r15d\n\t"
+                     ".if %c[mitigates]\n\t"
+                     ".rept %c[fillers]\n\t"
+                     "call 8f\n\t"
+                     "int3\n"
+                     "8:\n\t"
+                     ".endr\n\t"
+                     "add $8 * %c[fillers], %%rsp\n\t"
+                     "lfence\n\t"
+                     ".endif\n\t"
                      "pop %%rbp"
                      : "+a"(outcome), "+d"(host_rsp), "+D"(gprs)
-                     : [host_rsp_field] "i"(0x6c14), [host_rip_field] "i"(0x6c16)
+                     : [host_rsp_field] "i"(0x6c14), [host_rip_field] "i"(0x6c16), [mitigates] "i"(Mitigates ? 1 : 0),
+                       [clear_buffers] "i"(switch_work::clear_buffers), [fillers] "i"(return_fillers)
                      : "rbx", "rcx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
         return static_cast<entry_outcome>(outcome);
     }
