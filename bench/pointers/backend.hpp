@@ -123,6 +123,11 @@ class vcpu {
     void watch_task_priority(bool on) { operations_->watch_task_priority(direct_, on); }
 
     [[nodiscard]] auto instruction_length() const -> std::uint8_t { return operations_->instruction_length(direct_); }
+    [[nodiscard]] auto next_rip() const -> std::uint64_t
+        requires tells_next_rip<typename Backend::vcpu>
+    {
+        return operations_->next_rip(direct_);
+    }
     void set_tsc_offset(std::uint64_t value) { operations_->set_tsc_offset(direct_, value); }
     void flush_translations() { operations_->flush_translations(direct_); }
 

@@ -10,9 +10,16 @@
 #include <hv/x86/registers.hpp>
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 
 namespace hv::pointers {
+
+/// A virtual processor that may know where the instruction behind the exit is.
+template <typename V>
+concept tells_next_rip = requires(V const& v) {
+    { v.next_rip() } -> std::same_as<std::uint64_t>;
+};
 
 /// A backend as a table of functions, as a kernel has it that finds its processor when it is loaded: each operation of
 /// hv::hardware_backend is one pointer.
@@ -77,6 +84,7 @@ struct operations {
     void (*watch_task_priority)(vcpu&, bool);
 
     std::uint8_t (*instruction_length)(vcpu const&);
+    std::uint64_t (*next_rip)(vcpu const&);
     void (*set_tsc_offset)(vcpu&, std::uint64_t);
     void (*flush_translations)(vcpu&);
 };
@@ -145,9 +153,12 @@ inline constexpr operations<Backend, Host> operations_of = [] {
         .watch_task_priority = [](vcpu& v, bool on) { v.watch_task_priority(on); },
 
         .instruction_length = [](vcpu const& v) { return v.instruction_length(); },
+        .next_rip = nullptr,
         .set_tsc_offset = [](vcpu& v, std::uint64_t value) { v.set_tsc_offset(value); },
         .flush_translations = [](vcpu& v) { v.flush_translations(); },
     };
+    if constexpr (tells_next_rip<vcpu>)
+        table.next_rip = [](vcpu const& v) { return v.next_rip(); };
     if constexpr (remembers_code<vcpu>)
         table.fetch_state = [](vcpu const& v) { return v.fetch_state(); };
     return table;
