@@ -1,12 +1,13 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: BSD-2-Clause
-"""peer.py BUILD_DIR [--json] [--svg FILE]: what each operation of the bench guest costs on hv and on Linux's KVM, and
+"""peer.py BUILD_DIR [--json] [--svg FILE] [--docs]: what each operation of the bench guest costs on hv and on Linux's KVM, and
 what next to no hypervisor costs.
 
 The same guest runs everywhere, under the same emulator with the same processor and clock, two machines at a time.
 Columns come in pairs, a policy of mitigations each; an image of hv that the build has not is left out. `floor` is the
 round trip of bench/peer/floor.S, which switches all that VMSAVE and VMLOAD do, times the exits of an operation;
-`distance` is what hv without mitigations executes beyond it. --json prints one object a line.
+`distance` is what hv without mitigations executes beyond it. --json prints one object a line. --docs writes the table
+and the chart of docs/performance.md anew.
 """
 import argparse
 import asyncio
@@ -25,8 +26,11 @@ POLICIES = {  # name: what it is called, hv's image, the words of Linux's comman
     "default": ("default mitigations", "pc_bench_mitigated", "mitigations=auto"),
 }
 FLOOR = "state"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BEGIN, END = "<!-- ./hv bench --peer --docs writes this table -->\n", "<!-- end -->\n"
 EXITS = {"empty": 0, "nop1000": 0, "timer_latency_hlt": 0, "timer_latency_spinning": 0, "self_ipi_83f_irq_eoi": 2,
          "self_ipi_icr830_irq_eoi": 2, "cli_selfipi_sti_hlt_irq_eoi": 4, "cli_selfipi_sti_irqwindow_eoi": 3}
+CELLS = [*(f"{column}_{policy}" for policy in POLICIES for column in ("hv", "kvm", "ratio")), "floor", "distance"]
 
 
 def machines(build):
@@ -77,13 +81,31 @@ def rows_of(columns, round_trip):
 
 
 def table(rows):
-    """The rows as text, with a pair of columns and its ratio for each policy that hv has an image of."""
-    shown = [p for p in POLICIES if rows[0][f"hv_{p}"] is not None or any(r[f"kvm_{p}"] for r in rows)]
-    yield f"{'':32}" + "".join(f"{POLICIES[p][0]:>24}" for p in shown)
-    yield f"{'operation':32}" + "".join(f"{'hv':>8}{'KVM':>8}{'ratio':>8}" for _ in shown) + f"{'floor':>8}{'distance':>10}"
+    """The rows as text, with a pair of columns and its ratio for each policy."""
+    yield f"{'':32}" + "".join(f"{title:>24}" for title, _, _ in POLICIES.values())
+    yield f"{'operation':32}" + f"{'hv':>8}{'KVM':>8}{'ratio':>8}" * len(POLICIES) + f"{'floor':>8}{'distance':>10}"
     for row in rows:
-        cells = "".join(f"{text(row[f'hv_{p}']):>8}{text(row[f'kvm_{p}']):>8}{text(row[f'ratio_{p}']):>8}" for p in shown)
-        yield f"{row['name']:32}{cells}{text(row['floor']):>8}{text(row['distance']):>10}"
+        yield f"{row['name']:32}" + "".join(f"{text(row[c]):>{10 if c == 'distance' else 8}}" for c in CELLS)
+
+
+def markdown(rows):
+    """The rows that the chart shows, for the documents."""
+    titles = "".join(f" hv, {title} | KVM | ratio |" for title, _, _ in POLICIES.values())
+    yield f"| operation |{titles} floor | distance |"
+    yield "|---|" + "---:|" * len(CELLS)
+    by_name = {row["name"]: row for row in rows}
+    for name, label in chart.SHOWN.items():
+        yield f"| {label} | " + " | ".join(text(by_name[name][c]) for c in CELLS) + " |"
+
+
+def write_docs(rows):
+    page = DOCS / "performance.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise Failed(f"{page} has no place for the table")
+    page.write_text(before + BEGIN + "\n".join([*markdown(rows), END]) + after)
+    (DOCS / "exit-cost.svg").write_text(chart.draw(rows))
 
 
 def text(value):
@@ -101,12 +123,15 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("build", type=Path)
     arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--docs", action="store_true")
     arguments.add_argument("--svg", type=Path)
     asked = arguments.parse_args()
     try:
         texts = asyncio.run(run_all(machines(asked.build.resolve())))
         floors = dict(re.findall(r"^floor: (\w+) (\d+)\r?$", texts["floor"], re.M))
         rows = list(rows_of(medians(texts), int(floors[FLOOR])))
+        if asked.docs:
+            write_docs(rows)
     except Failed as failure:
         sys.exit(f"bench: {failure}")
     except KeyboardInterrupt:
