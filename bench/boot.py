@@ -21,10 +21,15 @@ RECORDED = (("KVM and QEMU", 1842e6, 9200e6), ("KVM and QEMU, no paravirtual clo
 TARGET = ("target", 1720e6, 1800e6)
 
 
+def boot(image, guest, *arguments):
+    """What an image prints that boots Debian."""
+    return run(command("-m", 512, "-kernel", Path(image).resolve(), "-append", "memory=256",
+                       "-initrd", f"vmlinux {WORDS},initrd", *arguments), guest)
+
+
 def of_image(image, guest):
     """Instructions from the first entry to init, and from power-on to init."""
-    text = run(command("-m", 512, "-kernel", Path(image).resolve(), "-append", "memory=256",
-                       "-initrd", f"vmlinux {WORDS},initrd"), guest)
+    text = boot(image, guest)
     found = re.search(r"^hv: TSC at the first entry (\d+), at mark I (\d+)\r?$", text, re.M)
     if not found:
         sys.exit(f"bench: the image saw no init:\n{text}")
@@ -87,4 +92,5 @@ def main():
         sys.exit(1 if over else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
