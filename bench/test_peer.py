@@ -12,14 +12,13 @@ import time
 import unittest
 import xml.etree.ElementTree
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build/clang"))
-sys.path.insert(0, str(ROOT / "bench"))
-import chart  # noqa: E402
-import measure  # noqa: E402
-import peer  # noqa: E402
+import chart
+import measure
+import peer
 
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = ROOT / "build/clang"
 SKIPPED = 77
 
 
@@ -42,7 +41,8 @@ class Usage(unittest.TestCase):
     def test_wrong_arguments_are_refused(self):
         self.refuse("--peer", "--frob", says="unknown argument --frob")
         self.refuse("--peer", "--boot", says="exclude each other")
-        self.refuse("--peer", "--backend", "vmx", says="on QEMU, with SVM")
+        self.refuse("--peer", "--backend", "vmx", says="own machines, on QEMU with SVM")
+        self.refuse("--peer", "--machine", "pc", says="own machines, on QEMU with SVM")
         self.refuse("--svg", "chart.svg", says="--svg and --docs go with --peer")
         self.refuse("--peer", "--svg", says="needs a file")
         self.refuse("--peer", "--svg", "/nowhere/chart.svg", says="cannot be written")
@@ -53,7 +53,7 @@ class Usage(unittest.TestCase):
             (folder / "bench").mkdir()
             (folder / "apt-get").write_text("#!/bin/sh\nexit 100\n")
             (folder / "apt-get").chmod(0o755)
-            ended = run(HERE / "prepare.sh", folder, env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
+            ended = run(HERE / "peer/prepare.sh", folder, env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
             self.assertEqual(ended.returncode, 1, ended)
             self.assertRegex(ended.stderr, "apt-get cannot download linux-image-.*needs the network|apt-get update")
             self.assertFalse((folder / "bench/peer/bzImage").exists())
@@ -61,7 +61,7 @@ class Usage(unittest.TestCase):
     def test_without_emulator_a_sentence_says_so(self):
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder, "python3").symlink_to(sys.executable)
-            ended = run(sys.executable, "-B", ROOT / "bench/peer.py", BUILD, env={"PATH": folder})
+            ended = run(sys.executable, "-B", HERE / "peer.py", BUILD, env={"PATH": folder})
             self.assertEqual((ended.returncode, ended.stderr), (1, "bench: qemu-system-x86_64 is not installed\n"))
 
 
@@ -81,7 +81,7 @@ class Chart(unittest.TestCase):
         self.assertLess(chart.draw(some).count("<rect"), chart.draw(rows()).count("<rect"))
 
     def test_the_documents_say_what_the_budget_says(self):
-        budget = json.loads((ROOT / "bench/budget.json").read_text())
+        budget = json.loads((HERE / "budget.json").read_text())
         page = (ROOT / "docs/performance.md").read_text().partition(peer.BEGIN)[2].partition(peer.END)[0]
         table = dict(re.findall(r"^\| ([^|]+) \| (\d+) ", page, re.M))
         drawing = (ROOT / "docs/exit-cost.svg").read_text()
@@ -97,14 +97,14 @@ class Machines(unittest.TestCase):
     def setUp(self):
         if not list(BUILD.glob("guest/packages/linux-image-6*.deb")):
             sys.exit(SKIPPED)
-        ended = run(HERE / "prepare.sh", BUILD)
+        ended = run(HERE / "peer/prepare.sh", BUILD)
         self.assertEqual(ended.returncode, 0, ended)
 
     def test_every_operation_is_in_the_table(self):  # long
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             drawing = pathlib.Path(folder, "chart.svg")
-            ended = run(ROOT / "bench/peer.py", BUILD, "--json", "--svg", drawing)
+            ended = run(HERE / "peer.py", BUILD, "--json", "--svg", drawing)
             self.assertEqual(ended.returncode, 0, ended)
             xml.etree.ElementTree.parse(drawing)
         table = {row["name"]: row for row in map(json.loads, ended.stdout.splitlines())}
@@ -112,7 +112,7 @@ class Machines(unittest.TestCase):
         self.assertEqual({name: row["hv_none"] for name, row in table.items()},
                          {name: numbers["median"] for name, numbers in alone.items()})
         self.assertEqual(list(table), list(alone))
-        budget = json.loads((ROOT / "bench/budget.json").read_text())
+        budget = json.loads((HERE / "budget.json").read_text())
         for name in budget.keys() - {"empty", "nop1000"}:
             row = table[name]
             with self.subTest(name):
@@ -126,7 +126,7 @@ class Machines(unittest.TestCase):
         self.assertLess(time.monotonic() - began, 360)
 
     def test_an_interrupt_ends_all_machines(self):  # long
-        process = subprocess.Popen([ROOT / "bench/peer.py", BUILD], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        process = subprocess.Popen([HERE / "peer.py", BUILD], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         while len(children := self.children_of(process.pid)) < peer.AT_ONCE:
             self.assertIsNone(process.poll())
