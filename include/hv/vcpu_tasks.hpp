@@ -17,7 +17,7 @@ namespace hv {
 /// Switches the tasks of a virtual processor that exited for it, and says what exception follows. The event that came
 /// through a task gate, if one did, is delivered by the switch itself. Tables outside memory end the machine.
 template <typename Vcpu>
-auto serve_task_switch(Vcpu& cpu, exits::task_switch const& exit) -> obstacle {
+[[gnu::cold]] auto serve_task_switch(Vcpu& cpu, exits::task_switch const& exit) -> obstacle {
     auto& hardware = cpu.hardware();
     auto& events = cpu.events();
     emulated_cpu<Vcpu> emulated{cpu};

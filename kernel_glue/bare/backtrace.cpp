@@ -15,7 +15,7 @@ extern "C" char const text_end[];
 
 namespace hv::bare {
 
-auto symbol_of(std::uint64_t address) -> symbol_place {
+[[gnu::cold]] auto symbol_of(std::uint64_t address) -> symbol_place {
     if (address < reinterpret_cast<std::uint64_t>(image_start) or address >= reinterpret_cast<std::uint64_t>(text_end))
         return {};
     return find_symbol({symbol_entries, symbol_entries_end},
@@ -24,7 +24,7 @@ auto symbol_of(std::uint64_t address) -> symbol_place {
 
 namespace {
 
-void print_frame(host& h, std::uint64_t address, symbol_place place) {
+[[gnu::cold]] void print_frame(host& h, std::uint64_t address, symbol_place place) {
     text t;
     t << "  ";
     t.hex(address, 8);
@@ -35,7 +35,7 @@ void print_frame(host& h, std::uint64_t address, symbol_place place) {
 
 /// A return address, whose call lies before it: the address itself may belong to the next function. False if it is
 /// none.
-auto print_caller(host& h, std::uint64_t address) -> bool {
+[[gnu::cold]] auto print_caller(host& h, std::uint64_t address) -> bool {
     auto place = symbol_of(address - 1);
     if (place.name.empty())
         return false;
@@ -46,7 +46,7 @@ auto print_caller(host& h, std::uint64_t address) -> bool {
 
 /// Where the return address lies that RBP does not lead to: 0 if it leads to all. The interrupted function may not have
 /// made its frame yet; g++ gives none to leaf functions; and what is no code at all was called from somewhere.
-auto return_address_without_frame(std::uint64_t rip, std::uint64_t rsp) -> std::uint64_t {
+[[gnu::cold]] auto return_address_without_frame(std::uint64_t rip, std::uint64_t rsp) -> std::uint64_t {
     constexpr std::uint32_t push_rbp_mov_rsp_rbp{0xe5894855};
     auto const place = symbol_of(rip);
     if (place.name.empty() or place.offset == 0)
@@ -60,7 +60,7 @@ auto return_address_without_frame(std::uint64_t rip, std::uint64_t rsp) -> std::
 
 } // namespace
 
-void print_interrupted(host& h, std::uint64_t rip, std::uint64_t rsp, std::uint64_t rbp) {
+[[gnu::cold]] void print_interrupted(host& h, std::uint64_t rip, std::uint64_t rsp, std::uint64_t rbp) {
     h.log("backtrace:");
     print_frame(h, rip, symbol_of(rip));
     if (auto const at = return_address_without_frame(rip, rsp); at != 0 and at % 8 == 0 and stack_of(at).end != 0)
@@ -68,7 +68,7 @@ void print_interrupted(host& h, std::uint64_t rip, std::uint64_t rsp, std::uint6
     print_callers(h, rbp);
 }
 
-void print_callers(host& h, std::uint64_t rbp) {
+[[gnu::cold]] void print_callers(host& h, std::uint64_t rbp) {
     constexpr unsigned most_frames{32};
     for (unsigned n{0}; n != most_frames; ++n) {
         // A frame is a saved RBP and a return address. Whatever is not on a stack of ours is the end.

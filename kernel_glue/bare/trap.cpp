@@ -43,7 +43,7 @@ constexpr std::array<std::string_view, 22> exception_names{"divide error",
                                                            "virtualization exception",
                                                            "control protection exception"};
 
-void print_registers(host& h, trap_frame const& f) {
+[[gnu::cold]] void print_registers(host& h, trap_frame const& f) {
     struct cell {
         std::string_view name;
         std::uint64_t value;

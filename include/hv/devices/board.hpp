@@ -185,7 +185,8 @@ class board<meta::types<Devices...>> {
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
     };
 
-    template <typename Context>
+    /// `Watches` whether a write moves a deadline.
+    template <typename Context, bool Watches = true>
     struct port_writer {
         board& self;
         Context& context;
@@ -198,7 +199,10 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::ports[Entry];
             if (size > e.attribute or port + size > e.end)
                 return answer::part;
-            self.template writing<e.owner>([&](auto& device) { device.write_port(context, port, size, value); });
+            if constexpr (Watches)
+                self.template writing<e.owner>([&](auto& device) { device.write_port(context, port, size, value); });
+            else
+                meta::get<e.owner>(self.devices_).write_port(context, port, size, value);
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
@@ -296,10 +300,11 @@ class board<meta::types<Devices...>> {
     template <typename Context>
     [[nodiscard, gnu::noinline, gnu::cold]] auto write_port_bytes(Context& context, std::uint16_t port, unsigned size,
                                                                   std::uint32_t value) -> bool {
+        timers_touched_ = true; // instead of asking each device twice
         bool any{false};
         for (unsigned i{0}; i != size; ++i) {
-            port_writer<Context> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1,
-                                         (value >> (8 * i)) & 0xff};
+            port_writer<Context, false> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1,
+                                                (value >> (8 * i)) & 0xff};
             any = meta::search<tables::ports>(visitor.port, visitor) == answer::whole or any;
         }
         return any;

@@ -117,7 +117,7 @@ class hpet {
     }
 
     /// Whether some timer sends its interrupt as an NMI.
-    [[nodiscard]] constexpr auto may_raise_nmi() const -> bool {
+    [[nodiscard, gnu::cold]] constexpr auto may_raise_nmi() const -> bool {
         for (auto const& t : timers_)
             if (auto const m = decode_msi(t.message >> 32, static_cast<std::uint32_t>(t.message));
                 t.interrupts() and t.sends_message() and m and m.value.mode == delivery_mode::nmi)
@@ -172,7 +172,7 @@ class hpet {
 
     /// Computes when the counter matches. A one-shot comparator in the past waits for the counter to wrap; a periodic
     /// one goes on to the next of its multiples.
-    void arm(timer& t, instant now) const {
+    [[gnu::cold]] void arm(timer& t, instant now) const {
         t.target = never;
         if (not enabled_ or not t.interrupts())
             return;
@@ -188,7 +188,7 @@ class hpet {
     }
 
     /// Serves every timer whose match is due: once, however late this is.
-    void catch_up(auto& context) {
+    [[gnu::cold]] void catch_up(auto& context) {
         auto const now = context.now();
         for (unsigned n{0}; n < timer_count; ++n) {
             auto& t = timers_[n];
@@ -205,7 +205,7 @@ class hpet {
         drive_lines(context);
     }
 
-    void interrupt(auto& context, unsigned n) {
+    [[gnu::cold]] void interrupt(auto& context, unsigned n) {
         auto const& t = timers_[n];
         if (t.sends_message()) {
             if (auto const m = decode_msi(t.message >> 32, static_cast<std::uint32_t>(t.message)))
@@ -218,7 +218,7 @@ class hpet {
     }
 
     /// One bit for each of the lines 24-31.
-    [[nodiscard]] auto wanted_lines() const -> std::uint8_t {
+    [[nodiscard, gnu::cold]] auto wanted_lines() const -> std::uint8_t {
         std::uint8_t wanted{};
         for (unsigned n{0}; n < timer_count; ++n)
             if ((interrupt_status_ >> n & 1) != 0 and timers_[n].route() != 0)
@@ -267,7 +267,7 @@ class hpet {
         }
     }
 
-    void write_register(std::uint64_t offset, partial written, instant now) {
+    [[gnu::cold]] void write_register(std::uint64_t offset, partial written, instant now) {
         using namespace hpet_registers;
         if (offset == at_configuration)
             return switch_counter((written.over(enabled_ ? enable : 0) & enable) != 0, now);
@@ -296,7 +296,7 @@ class hpet {
         }
     }
 
-    void switch_counter(bool on, instant now) {
+    [[gnu::cold]] void switch_counter(bool on, instant now) {
         if (on == enabled_)
             return;
         base_count_ = counter(now);
@@ -305,7 +305,7 @@ class hpet {
         arm_all(now);
     }
 
-    void configure(unsigned n, std::uint64_t value, instant now) {
+    [[gnu::cold]] void configure(unsigned n, std::uint64_t value, instant now) {
         auto& t = timers_[n];
         auto const old = t;
         t.config = hpet_registers::legal_config(value);
@@ -322,7 +322,7 @@ class hpet {
 
     /// A write to a periodic timer's comparator sets its period; the comparator itself only after VAL_SET was set,
     /// which this clears.
-    void compare(timer& t, partial written, instant now) const {
+    [[gnu::cold]] void compare(timer& t, partial written, instant now) const {
         if (not t.is_periodic()) {
             t.comparator = static_cast<std::uint32_t>(written.over(t.comparator));
         } else {

@@ -41,7 +41,7 @@ class keyboard_controller {
         }
     }
 
-    void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
+    [[gnu::cold]] void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
         auto const byte = static_cast<std::uint8_t>(value);
         switch (port) {
         case data_port:
@@ -128,7 +128,7 @@ class keyboard_controller {
         command_byte_ = static_cast<std::uint8_t>(off ? command_byte_ | bit : command_byte_ & ~bit);
     }
 
-    void take_command(auto& context, std::uint8_t command) {
+    [[gnu::cold]] void take_command(auto& context, std::uint8_t command) {
         switch (command) {
         case read_command_byte:
             return answer(command_byte_);
@@ -165,7 +165,7 @@ class keyboard_controller {
             context.reset_machine();
     }
 
-    void take_data(auto& context, std::uint8_t byte) {
+    [[gnu::cold]] void take_data(auto& context, std::uint8_t byte) {
         auto const command = command_;
         command_ = 0;
         switch (command) {

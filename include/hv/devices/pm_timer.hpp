@@ -43,7 +43,7 @@ class pm_timer {
     static constexpr std::uint16_t extension_class{hv_data_pm_registers};
     static constexpr std::uint16_t extension_version{1};
 
-    void reset(auto& context) {
+    [[gnu::cold]] void reset(auto& context) {
         status_ = enable_ = 0;
         control_ = sci_enable;
         base_ = context.now();
@@ -51,7 +51,7 @@ class pm_timer {
         drive(context);
     }
 
-    [[nodiscard]] auto read_port(auto& context, std::uint16_t port, unsigned size) -> std::uint32_t {
+    [[nodiscard, gnu::cold]] auto read_port(auto& context, std::uint16_t port, unsigned size) -> std::uint32_t {
         auto const offset = port - event_port;
         auto const mask = size >= 4 ? 0xffffffff : (1u << size * 8) - 1;
         if (offset < 0 or offset >= ports[0].count)
@@ -64,7 +64,7 @@ class pm_timer {
         return static_cast<std::uint32_t>(ticks(context.now())) >> (offset - 8) * 8 & mask;
     }
 
-    void write_port(auto& context, std::uint16_t port, unsigned size, std::uint32_t value) {
+    [[gnu::cold]] void write_port(auto& context, std::uint16_t port, unsigned size, std::uint32_t value) {
         catch_up(context);
         if (port == reset_port) {
             if (size == 1 and (value & reset_processor) != 0)
@@ -130,7 +130,7 @@ class pm_timer {
         return now > base_ ? ticks_in(now - base_, frequency) : 0;
     }
 
-    void catch_up(auto& context) {
+    [[gnu::cold]] void catch_up(auto& context) {
         auto const half = ticks(context.now()) >> 31;
         if (half == half_)
             return;
@@ -138,14 +138,14 @@ class pm_timer {
         status_ |= timer_event;
         drive(context);
     }
-    void drive(auto& context) { pin_.drive(context, system_control_interrupt, (status_ & enable_) != 0); }
+    [[gnu::cold]] void drive(auto& context) { pin_.drive(context, system_control_interrupt, (status_ & enable_) != 0); }
 
     [[nodiscard]] static constexpr auto with_byte(std::uint16_t word, unsigned shift, std::uint8_t byte)
         -> std::uint16_t {
         return static_cast<std::uint16_t>((word & ~(0xffu << shift)) | static_cast<unsigned>(byte) << shift);
     }
 
-    void write_byte(auto& context, unsigned port, std::uint8_t byte) {
+    [[gnu::cold]] void write_byte(auto& context, unsigned port, std::uint8_t byte) {
         auto const shift = (port & 1) * 8;
         switch (port - event_port) {
         case 0:

@@ -26,7 +26,7 @@ class rtc_mc146818 {
     static constexpr std::uint16_t data_version{2};
 
     /// The first call powers the clock on; later ones are the RESET pin, which leaves time and memory alone.
-    void reset(auto& context) {
+    [[gnu::cold]] void reset(auto& context) {
         using namespace rtc_registers;
         if ((registers_[d] & valid_ram_and_time) == 0) {
             registers_[a] = divider_32768_hz | 6; // 1024 Hz
@@ -53,7 +53,7 @@ class rtc_mc146818 {
         return value;
     }
 
-    void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
+    [[gnu::cold]] void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
         using namespace rtc_registers;
         auto const byte = static_cast<std::uint8_t>(value);
         if (port != data_port) {
@@ -81,7 +81,7 @@ class rtc_mc146818 {
         request_interrupt(context);
     }
 
-    [[nodiscard]] auto deadline() const -> instant {
+    [[nodiscard, gnu::cold]] auto deadline() const -> instant {
         using namespace rtc_registers;
         auto first = never;
         if (not divider_runs() or (registers_[c] & interrupt_request) != 0)
@@ -154,7 +154,7 @@ class rtc_mc146818 {
         return image;
     }
 
-    auto restore(auto& context, payload const& image) -> status {
+    [[gnu::cold]] auto restore(auto& context, payload const& image) -> status {
         using namespace rtc_registers;
         auto const now = context.now();
         rtc_mc146818 other{};
@@ -204,7 +204,7 @@ class rtc_mc146818 {
     }
 
     /// Brings registers and flags to the present. Flags are set once, however late this is.
-    void catch_up(auto& context) {
+    [[gnu::cold]] void catch_up(auto& context) {
         using namespace rtc_registers;
         if (not divider_runs())
             return;

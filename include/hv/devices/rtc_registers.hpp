@@ -82,7 +82,7 @@ using bytes = std::array<std::uint8_t, 128>;
 }
 
 /// Seconds since 1970-01-01T00:00 of the time that the registers show; invalid_argument if they show none.
-[[nodiscard]] constexpr auto time_of(bytes const& r) -> result<std::int64_t> {
+[[nodiscard, gnu::cold]] constexpr auto time_of(bytes const& r) -> result<std::int64_t> {
     auto const mode = r[b];
     auto const s = decode(mode, r[seconds] & 0x7f);
     auto const min = decode(mode, r[minutes]);
@@ -100,7 +100,7 @@ using bytes = std::array<std::uint8_t, 128>;
 
 /// Writes a time into the registers, in the mode that register B says. Years go round after 9999. The day of the week
 /// is what the guest made of it and moves by `days`.
-constexpr void show(bytes& r, std::int64_t time, std::int64_t days) {
+[[gnu::cold]] constexpr void show(bytes& r, std::int64_t time, std::int64_t days) {
     auto const mode = r[b];
     auto const date = date_after(time >= 0 ? time / seconds_per_day : (time + 1) / seconds_per_day - 1);
     auto const of_day = static_cast<unsigned>((time % seconds_per_day + seconds_per_day) % seconds_per_day);
@@ -117,7 +117,7 @@ constexpr void show(bytes& r, std::int64_t time, std::int64_t days) {
 
 /// Seconds from the time of day `from` (0-86399) to the next that the alarm registers match, 1 to 86400; 0 if none
 /// does. An alarm byte with both upper bits set matches everything.
-[[nodiscard]] constexpr auto seconds_to_alarm(bytes const& r, unsigned from) -> unsigned {
+[[nodiscard, gnu::cold]] constexpr auto seconds_to_alarm(bytes const& r, unsigned from) -> unsigned {
     auto const mode = r[b];
     auto const matches = [](std::uint8_t wanted, std::uint8_t shown) {
         return (wanted & 0xc0) == 0xc0 or wanted == shown;

@@ -13,8 +13,8 @@ namespace hv::detail {
 /// The enabled data breakpoints, as bits of DR6, that an access to `size` bytes at a linear address meets. SDM Vol. 3B,
 /// "Breakpoint Field Recognition".
 template <emulation_cpu Cpu>
-[[nodiscard]] auto breakpoints_met(Cpu& cpu, std::uint64_t debug_control, gva linear, unsigned size, access wanted)
-    -> std::uint8_t {
+[[nodiscard, gnu::cold]] auto breakpoints_met(Cpu& cpu, std::uint64_t debug_control, gva linear, unsigned size,
+                                              access wanted) -> std::uint8_t {
     constexpr unsigned on_write{1}, on_access{3};
     constexpr std::array<std::uint8_t, 4> lengths{1, 2, 8, 4};
     std::uint8_t met{0};

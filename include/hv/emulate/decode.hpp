@@ -16,7 +16,7 @@ class instruction_reader {
   public:
     constexpr instruction_reader(std::span<std::uint8_t const> bytes, code_size mode) : bytes_{bytes}, mode_{mode} {}
 
-    constexpr auto read() -> decoded {
+    [[gnu::cold]] constexpr auto read() -> decoded {
         opcode_ = take_prefixes(bytes_, prefix_, in_64());
         i_.repeat = prefix_.repeat;
         i_.lock = prefix_.lock;
@@ -77,7 +77,7 @@ class instruction_reader {
     }
 
     /// The one VEX instruction that guests use on devices: BEXTR. SDM Vol. 2A, "The VEX Prefix".
-    constexpr void vex() {
+    [[gnu::cold]] constexpr void vex() {
         auto const map = bytes_.byte();
         if (not in_64() and map < 0xc0)
             return; // LES
@@ -92,7 +92,7 @@ class instruction_reader {
         row_ = {.op = operation::bextr, .destination = slot::reg, .source = slot::rm, .third = slot::vex_register};
     }
 
-    constexpr void body() {
+    [[gnu::cold]] constexpr void body() {
         i_.op = row_.op;
         auto const to_cr_or_dr = row_.op == operation::mov_control or row_.op == operation::mov_debug;
         auto const grouped = row_.select != group::none;
@@ -144,7 +144,7 @@ class instruction_reader {
         return s == slot::rm or s == slot::reg or s == slot::control_register or s == slot::debug_register;
     }
 
-    constexpr void select() {
+    [[gnu::cold]] constexpr void select() {
         auto const which = row_.select;
         auto const number = modrm_ >> 3 & 7;
         i_.op = opcode_map::groups[static_cast<unsigned>(which)][number];
@@ -181,7 +181,7 @@ class instruction_reader {
         }
     }
 
-    constexpr void special_cases(bool to_cr_or_dr) {
+    [[gnu::cold]] constexpr void special_cases(bool to_cr_or_dr) {
         auto const reg = static_cast<std::uint8_t>((modrm_ >> 3 & 7) | ((prefix_.rex & 4) << 1));
         if (to_cr_or_dr) {
             auto const cr = i_.op == operation::mov_control;
@@ -213,7 +213,7 @@ class instruction_reader {
         return {operand_kind::gpr, static_cast<std::uint8_t>(number), size};
     }
 
-    constexpr auto fill(slot s, std::uint8_t size) -> operand {
+    [[gnu::cold]] constexpr auto fill(slot s, std::uint8_t size) -> operand {
         auto const reg = static_cast<std::uint8_t>((modrm_ >> 3 & 7) | ((prefix_.rex & 4) << 1));
         auto const rex_b = (prefix_.rex & 1u) << 3;
         auto const immediate = [&](std::uint64_t value) {
@@ -263,7 +263,7 @@ class instruction_reader {
     }
 
     /// ModRM, SIB and displacement of a memory operand. SDM Vol. 2A, "Addressing-Mode Encoding of ModR/M and SIB".
-    constexpr void address() {
+    [[gnu::cold]] constexpr void address() {
         auto const mod = modrm_ >> 6;
         auto const rm = modrm_ & 7u;
         if (i_.address_size == 2)
@@ -294,7 +294,7 @@ class instruction_reader {
             default_to_stack();
     }
 
-    constexpr void address_16(int mod, unsigned rm) {
+    [[gnu::cold]] constexpr void address_16(int mod, unsigned rm) {
         using enum x86::gpr;
         constexpr auto none = static_cast<x86::gpr>(memory_operand::no_register);
         constexpr x86::gpr base[8]{rbx, rbx, rbp, rbp, rsi, rdi, rbp, rbx};

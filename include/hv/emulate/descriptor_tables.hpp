@@ -22,7 +22,7 @@ namespace detail {
 /// LGDT, LIDT, SGDT and SIDT. The processor takes limit and base of the pseudo-descriptor each for itself: SDM Vol. 3A,
 /// "Segment Descriptor Tables", on their alignment.
 template <descriptor_table_cpu Cpu>
-auto move_table_register(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto move_table_register(executor<Cpu>& e) -> obstacle {
     using enum operation;
     auto const& i = e.i;
     bool const loads{i.op == lgdt or i.op == lidt};
@@ -64,7 +64,8 @@ auto move_table_register(executor<Cpu>& e) -> obstacle {
 /// Finds the descriptor of a system segment in the GDT: eight bytes, sixteen in IA-32e mode. SDM Vol. 3A, "System
 /// Segment Descriptors".
 template <descriptor_table_cpu Cpu>
-auto find_system_segment(Cpu& cpu, std::uint16_t selector, access wanted, found_descriptor& found) -> obstacle {
+[[gnu::cold]] auto find_system_segment(Cpu& cpu, std::uint16_t selector, access wanted, found_descriptor& found)
+    -> obstacle {
     auto const wrong = obstacle::fault(x86::exception::general_protection, x86::selector::error_code(selector));
     bool const wide{(cpu.efer() & x86::efer::lma) != 0};
     unsigned const size{wide ? 16u : 8u};
@@ -88,7 +89,7 @@ auto find_system_segment(Cpu& cpu, std::uint16_t selector, access wanted, found_
 
 /// What LLDT and LTR do once they have their selector.
 template <descriptor_table_cpu Cpu>
-auto load_system_segment(Cpu& cpu, std::uint16_t selector, bool task) -> obstacle {
+[[gnu::cold]] auto load_system_segment(Cpu& cpu, std::uint16_t selector, bool task) -> obstacle {
     namespace bit = x86::segment_access;
     auto const name = task ? x86::segment_name::tr : x86::segment_name::ldtr;
     if (x86::selector::is_null(selector)) {
@@ -121,7 +122,7 @@ auto load_system_segment(Cpu& cpu, std::uint16_t selector, bool task) -> obstacl
 
 /// LLDT, LTR, SLDT and STR.
 template <descriptor_table_cpu Cpu>
-auto move_system_segment(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto move_system_segment(executor<Cpu>& e) -> obstacle {
     using enum operation;
     auto const& i = e.i;
     bool const loads{i.op == lldt or i.op == ltr};
@@ -145,7 +146,7 @@ auto move_system_segment(executor<Cpu>& e) -> obstacle {
 /// Executes LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT or STR at CS:RIP once. If another instruction stands there by now,
 /// the answer is `again`. SDM Vol. 2, the pages of these instructions.
 template <descriptor_table_cpu Cpu>
-auto descriptor_table_instruction(Cpu& cpu) -> outcome {
+[[gnu::cold]] auto descriptor_table_instruction(Cpu& cpu) -> outcome {
     using enum operation;
     auto const mode = detail::code_size_of(cpu);
     auto const f = detail::fetch(cpu, mode);

@@ -16,7 +16,7 @@ namespace hv {
 namespace detail {
 
 template <emulation_cpu Cpu>
-auto dispatch(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto dispatch(executor<Cpu>& e) -> obstacle {
     using enum operation;
     auto const& i = e.i;
     switch (i.op) {
@@ -128,7 +128,7 @@ auto step(Cpu& cpu, std::span<std::uint8_t const> bytes) -> outcome {
 /// decoded from CS:RIP; if another instruction stands there by now, the answer is `again`. `length` is the
 /// instruction's where the backend knows it.
 template <emulation_cpu Cpu>
-auto string_io(Cpu& cpu, exits::io_port const& io, std::uint8_t length = 0) -> outcome {
+[[gnu::cold]] auto string_io(Cpu& cpu, exits::io_port const& io, std::uint8_t length = 0) -> outcome {
     auto const mode = detail::code_size_of(cpu);
     auto const told = length != 0 and io.address_size != 0 and (io.in or io.segment_known);
     detail::fetched f{};

@@ -41,7 +41,7 @@ struct executor {
     [[nodiscard]] auto is_memory(operand const& o) const -> bool { return o.kind == operand_kind::memory; }
 
     /// The value of an operand. A memory operand has been found before.
-    [[nodiscard]] auto load(operand const& o) -> std::uint64_t {
+    [[nodiscard, gnu::cold]] auto load(operand const& o) -> std::uint64_t {
         switch (o.kind) {
         case operand_kind::gpr:
             return gpr(o.number, o.size);
@@ -57,7 +57,7 @@ struct executor {
     }
 
     /// Stores a result. After a store to memory `is_pending` may be true.
-    void store(operand const& o, std::uint64_t value) {
+    [[gnu::cold]] void store(operand const& o, std::uint64_t value) {
         auto const name = static_cast<x86::gpr>(o.number);
         if (o.kind == operand_kind::gpr)
             set_gpr(name, o.size, value);
@@ -89,7 +89,8 @@ struct executor {
     [[nodiscard]] auto effective_address() const -> std::uint64_t { return effective_address(gpr(x86::gpr::rsp, 8)); }
 
     /// Checks and translates an access to `size` bytes of a segment.
-    auto locate(x86::segment_name name, std::uint64_t offset, unsigned size, access wanted, place& where) -> obstacle {
+    [[gnu::cold]] auto locate(x86::segment_name name, std::uint64_t offset, unsigned size, access wanted, place& where)
+        -> obstacle {
         gva linear{};
         if (auto const stop = segment_address(cpu, mode, name, offset, size, wanted, linear))
             return stop;
@@ -121,7 +122,7 @@ struct executor {
 
 /// Instructions that compute: operands in, result and flags out.
 template <emulation_cpu Cpu>
-auto compute(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto compute(executor<Cpu>& e) -> obstacle {
     using enum operation;
     namespace math = arithmetic;
     auto const& i = e.i;

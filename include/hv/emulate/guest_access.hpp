@@ -147,7 +147,7 @@ inline void store(std::byte* to, unsigned size, std::uint64_t value) {
 }
 
 template <emulation_cpu Cpu>
-[[nodiscard]] auto read_piece(Cpu& cpu, gpa address, unsigned size) -> std::uint64_t {
+[[nodiscard, gnu::cold]] auto read_piece(Cpu& cpu, gpa address, unsigned size) -> std::uint64_t {
     if (auto const* const ram = cpu.memory().at(address, access::read))
         return load(ram, size);
     std::uint64_t value{};
@@ -161,7 +161,7 @@ template <emulation_cpu Cpu>
 }
 
 template <emulation_cpu Cpu>
-void write_device(Cpu& cpu, gpa address, unsigned size, std::uint64_t value) {
+[[gnu::cold]] void write_device(Cpu& cpu, gpa address, unsigned size, std::uint64_t value) {
     for (unsigned done{0}; done < size and not is_pending(cpu);) {
         auto const piece = natural_piece(address + done, size - done);
         cpu.write_mmio(address + done, piece, arithmetic::truncate(value >> (8 * done), piece));
@@ -180,7 +180,7 @@ template <emulation_cpu Cpu>
 
 /// Writes a place. Devices come before memory: a write that must wait has then changed nothing that a repetition reads.
 template <emulation_cpu Cpu>
-void write(Cpu& cpu, place const& where, std::uint64_t value) {
+[[gnu::cold]] void write(Cpu& cpu, place const& where, std::uint64_t value) {
     auto& memory = cpu.memory();
     auto const rest = static_cast<unsigned>(where.size - where.first_size);
     auto const second_value = rest == 0 ? 0 : value >> (8 * where.first_size);

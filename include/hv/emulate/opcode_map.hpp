@@ -214,7 +214,7 @@ inline constexpr operation groups[static_cast<unsigned>(group::count)][8]{
 };
 
 /// 0F 01 with mod 3: the whole ModRM byte is the opcode.
-[[nodiscard]] constexpr auto system_instruction(std::uint8_t modrm) -> operation {
+[[nodiscard, gnu::cold]] constexpr auto system_instruction(std::uint8_t modrm) -> operation {
     switch (modrm) {
     case 0xc1:
         return operation::vmcall;

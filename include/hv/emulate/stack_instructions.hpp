@@ -16,7 +16,7 @@ template <emulation_cpu Cpu>
 }
 
 template <emulation_cpu Cpu>
-auto push(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto push(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
     if (e.is_memory(i.source))
         if (auto const stop = e.locate_operand(e.effective_address(), i.source.size, access::read))
@@ -38,7 +38,7 @@ auto push(executor<Cpu>& e) -> obstacle {
 
 /// A destination that names rSP, as register or as base, sees it already incremented. SDM Vol. 2B, "POP".
 template <emulation_cpu Cpu>
-auto pop(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto pop(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
     auto const width = stack_width(e);
     auto const top = e.gpr(x86::gpr::rsp, width);

@@ -12,7 +12,7 @@ inline constexpr unsigned elements_at_once{1024};
 
 /// One element of a string instruction. On an obstacle nothing has changed but devices that were already asked.
 template <emulation_cpu Cpu>
-auto string_element(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto string_element(executor<Cpu>& e) -> obstacle {
     using enum operation;
     auto const& i = e.i;
     auto const size = i.operand_size;
@@ -65,7 +65,7 @@ auto string_element(executor<Cpu>& e) -> obstacle {
 /// A string instruction with its repetition. Every complete element is in the registers, whatever stops the rest; but
 /// a fault leaves the flags of before the instruction. SDM Vol. 2B, "REP/REPE/REPZ/REPNE/REPNZ".
 template <emulation_cpu Cpu>
-auto string_instruction(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto string_instruction(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
     if (i.repeat == repeat_prefix::none)
         return string_element(e);

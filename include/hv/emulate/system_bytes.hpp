@@ -12,7 +12,7 @@ namespace hv::detail {
 /// memory, in one page or in two.
 class system_bytes {
   public:
-    [[nodiscard]] auto read(unsigned offset, unsigned size) const -> std::uint64_t {
+    [[nodiscard, gnu::cold, gnu::noinline]] auto read(unsigned offset, unsigned size) const -> std::uint64_t {
         if (offset + size <= first_size_)
             return load(first_ + offset, size);
         std::uint64_t value{};
@@ -20,7 +20,7 @@ class system_bytes {
             value |= load(at(offset + i), 1) << (8 * i);
         return value;
     }
-    void write(unsigned offset, unsigned size, std::uint64_t value) const {
+    [[gnu::cold, gnu::noinline]] void write(unsigned offset, unsigned size, std::uint64_t value) const {
         if (offset + size <= first_size_)
             return store(first_ + offset, size, value);
         for (unsigned i{0}; i < size; ++i)
@@ -34,8 +34,8 @@ class system_bytes {
 
     /// Finds `size` bytes, at most 255, at a linear address. `unsupported` where there is no memory.
     template <emulation_cpu Cpu>
-    [[nodiscard]] auto find(Cpu& cpu, paging_state const& paging, std::uint64_t linear, unsigned size, access wanted)
-        -> obstacle {
+    [[nodiscard, gnu::cold]] auto find(Cpu& cpu, paging_state const& paging, std::uint64_t linear, unsigned size,
+                                       access wanted) -> obstacle {
         place where{};
         if ((paging.efer & x86::efer::lma) == 0)
             linear &= 0xffff'ffff;

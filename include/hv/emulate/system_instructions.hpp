@@ -28,7 +28,7 @@ auto move_control(executor<Cpu>& e) -> obstacle {
 /// MOV to and from debug registers. SDM Vol. 3B, "Debug Registers"; the checks in the order of the processor, which
 /// exits before it looks at DR7.GD.
 template <emulation_cpu Cpu>
-auto move_debug(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto move_debug(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
     auto const to = i.destination.kind == operand_kind::debug_register;
     unsigned number{to ? i.destination.number : i.source.number};
@@ -57,7 +57,7 @@ auto move_debug(executor<Cpu>& e) -> obstacle {
 
 /// SMSW, LMSW and CLTS: the part of CR0 that the 80286 had.
 template <emulation_cpu Cpu>
-auto machine_status_word(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto machine_status_word(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
     auto const privileged = i.op != operation::smsw or (e.cpu.cr4() & x86::cr4::umip) != 0;
     if (privileged and e.cpu.cpl() != 0)
@@ -85,7 +85,7 @@ auto machine_status_word(executor<Cpu>& e) -> obstacle {
 /// Whether the task may use these ports: its I/O privilege level, then the bitmap in its TSS.
 /// SDM Vol. 1, "I/O Permission Bit Map".
 template <emulation_cpu Cpu>
-auto check_ports(executor<Cpu>& e, std::uint16_t port, unsigned size) -> obstacle {
+[[gnu::cold]] auto check_ports(executor<Cpu>& e, std::uint16_t port, unsigned size) -> obstacle {
     if ((e.cpu.cr0() & x86::cr0::pe) == 0)
         return {};
     auto const level = (e.flags & x86::rflags::iopl) >> 12;
@@ -124,7 +124,7 @@ auto check_ports(executor<Cpu>& e, std::uint16_t port, unsigned size) -> obstacl
 
 /// IN and OUT.
 template <emulation_cpu Cpu>
-auto port_access(executor<Cpu>& e) -> obstacle {
+[[gnu::cold]] auto port_access(executor<Cpu>& e) -> obstacle {
     auto const& i = e.i;
     auto const in = i.op == operation::in;
     auto const& port_operand = in ? i.source : i.destination;

@@ -30,8 +30,8 @@ struct found_descriptor {
 
 /// Finds the descriptor of a selector. `missing` is the exception if the table has none.
 template <task_cpu Cpu>
-auto find_descriptor(Cpu& cpu, std::uint16_t selector, access wanted, obstacle const& missing, found_descriptor& found)
-    -> obstacle {
+[[gnu::cold]] auto find_descriptor(Cpu& cpu, std::uint16_t selector, access wanted, obstacle const& missing,
+                                   found_descriptor& found) -> obstacle {
     auto const offset = x86::selector::offset(selector);
     std::uint64_t base{}, limit{};
     if ((selector & x86::selector::local) != 0) {
@@ -63,7 +63,7 @@ class task_segments {
 
     /// What the registers hold until they are loaded: selectors without segments behind them. VM entry wants a usable
     /// CS even then; nothing is fetched through it.
-    void set_selectors(std::span<std::uint16_t const, 6> selectors, std::uint8_t cpl, bool wide) {
+    [[gnu::cold]] void set_selectors(std::span<std::uint16_t const, 6> selectors, std::uint8_t cpl, bool wide) {
         namespace bit = x86::segment_access;
         auto const dpl = std::uint32_t{cpl} << bit::dpl_shift;
         for (unsigned i{0}; i < selectors.size(); ++i)
@@ -76,14 +76,14 @@ class task_segments {
     }
 
     /// Virtual-8086 mode: no descriptors. SDM Vol. 3B, "Entering Virtual-8086 Mode".
-    void set_virtual_8086(std::span<std::uint16_t const, 6> selectors) {
+    [[gnu::cold]] void set_virtual_8086(std::span<std::uint16_t const, 6> selectors) {
         for (unsigned i{0}; i < selectors.size(); ++i)
             cpu_.set_segment(
                 static_cast<x86::segment_name>(i),
                 {.base = std::uint64_t{selectors[i]} << 4, .limit = 0xffff, .access = 0xf3, .selector = selectors[i]});
     }
 
-    auto load_ldtr(std::uint16_t selector) -> obstacle {
+    [[gnu::cold]] auto load_ldtr(std::uint16_t selector) -> obstacle {
         cpu_.set_segment(x86::segment_name::ldtr, {.access = x86::segment_access::unusable, .selector = selector});
         if (x86::selector::is_null(selector))
             return {};
@@ -98,7 +98,7 @@ class task_segments {
         return {};
     }
 
-    auto load_code(std::uint16_t selector) -> obstacle {
+    [[gnu::cold]] auto load_code(std::uint16_t selector) -> obstacle {
         found_descriptor d{};
         if (auto const stop = find(selector, d))
             return stop;
@@ -109,7 +109,7 @@ class task_segments {
         return finish(x86::segment_name::cs, d, x86::exception::segment_not_present);
     }
 
-    auto load_stack(std::uint16_t selector) -> obstacle {
+    [[gnu::cold]] auto load_stack(std::uint16_t selector) -> obstacle {
         found_descriptor d{};
         if (auto const stop = find(selector, d))
             return stop;
@@ -119,7 +119,7 @@ class task_segments {
         return finish(x86::segment_name::ss, d, x86::exception::stack_fault);
     }
 
-    auto load_data(x86::segment_name name, std::uint16_t selector) -> obstacle {
+    [[gnu::cold]] auto load_data(x86::segment_name name, std::uint16_t selector) -> obstacle {
         if (x86::selector::is_null(selector))
             return {};
         found_descriptor d{};
@@ -155,7 +155,7 @@ class task_segments {
     }
 
     /// The descriptor of a code or data segment.
-    auto find(std::uint16_t selector, found_descriptor& d) -> obstacle {
+    [[gnu::cold, gnu::noinline]] auto find(std::uint16_t selector, found_descriptor& d) -> obstacle {
         if (x86::selector::is_null(selector))
             return invalid(selector);
         if (auto const stop = find_descriptor(cpu_, selector, access::read, invalid(selector), d))
@@ -163,7 +163,8 @@ class task_segments {
         return (d.segment.access & x86::segment_access::not_system) == 0 ? invalid(selector) : obstacle{};
     }
 
-    auto finish(x86::segment_name name, found_descriptor& d, x86::exception absent) -> obstacle {
+    [[gnu::cold, gnu::noinline]] auto finish(x86::segment_name name, found_descriptor& d, x86::exception absent)
+        -> obstacle {
         auto const selector = d.segment.selector;
         if (not is_present(d))
             return fault(absent, selector);

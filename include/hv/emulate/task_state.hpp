@@ -31,7 +31,7 @@ struct task_layout {
     std::uint8_t ldt;
     std::uint8_t debug_trap; ///< 0: not there
 
-    [[nodiscard]] auto read(system_bytes const& from) const -> task_state {
+    [[nodiscard, gnu::cold]] auto read(system_bytes const& from) const -> task_state {
         task_state s{};
         s.eip = number(from, 0);
         s.eflags = number(from, 1);
@@ -41,7 +41,7 @@ struct task_layout {
             s.segments[i] = static_cast<std::uint16_t>(from.read(segments + i * segment_distance, 2));
         return s;
     }
-    void write(system_bytes const& to, task_state const& s) const {
+    [[gnu::cold]] void write(system_bytes const& to, task_state const& s) const {
         set_number(to, 0, s.eip);
         set_number(to, 1, s.eflags);
         for (unsigned i{0}; i < s.gpr.size(); ++i)

@@ -38,7 +38,7 @@ class task_switcher {
   public:
     task_switcher(Cpu& cpu, task_switch_request const& request) : cpu_{cpu}, request_{request} {}
 
-    auto run() -> task_switch_result {
+    [[gnu::cold]] auto run() -> task_switch_result {
         if (auto const stop = find_new_task())
             return {stop};
         if (auto const stop = find_old_task())
@@ -66,7 +66,7 @@ class task_switcher {
         return (tss.access & x86::system_type::is_32_bit_tss) != 0 ? task_32 : task_16;
     }
 
-    auto find_new_task() -> obstacle {
+    [[gnu::cold]] auto find_new_task() -> obstacle {
         auto const selector = request_.selector;
         auto const wrong =
             fault(returns() ? x86::exception::invalid_tss : x86::exception::general_protection, selector);
@@ -90,7 +90,7 @@ class task_switcher {
         return new_task_.find(cpu_, paging, new_.segment.base, layout.size, access::read);
     }
 
-    auto find_old_task() -> obstacle {
+    [[gnu::cold]] auto find_old_task() -> obstacle {
         auto const tr = cpu_.segment(x86::segment_name::tr);
         auto const wrong = fault(x86::exception::invalid_tss, tr.selector);
         auto const& layout = layout_of(tr);
@@ -104,7 +104,7 @@ class task_switcher {
     }
 
     /// A value that MOV would refuse is an error of the old task, which nobody has left yet.
-    auto load_cr3() -> obstacle {
+    [[gnu::cold]] auto load_cr3() -> obstacle {
         auto const& layout = layout_of(new_.segment);
         if (layout.cr3 == 0 or (cpu_.cr0() & x86::cr0::pg) == 0)
             return {};
@@ -114,7 +114,7 @@ class task_switcher {
         return obstacle::fault(x86::exception::general_protection, ext());
     }
 
-    void leave_old_task() {
+    [[gnu::cold]] void leave_old_task() {
         auto const tr = cpu_.segment(x86::segment_name::tr);
         task_state s{.eip = request_.next_eip, .eflags = request_.eflags};
         if (returns())
@@ -132,7 +132,7 @@ class task_switcher {
             new_.bytes.set_bits(found_descriptor::access_byte, x86::system_type::busy);
     }
 
-    void enter_new_task() {
+    [[gnu::cold]] void enter_new_task() {
         constexpr std::uint64_t local_breakpoints{0x155}; // L0-L3, LE
         constexpr std::uint64_t defined_flags{0x3f'7fd5};
         new_.segment.access |= x86::system_type::busy;
@@ -147,7 +147,7 @@ class task_switcher {
     }
 
     /// All errors from here on are the new task's.
-    auto load_new_task() -> obstacle {
+    [[gnu::cold]] auto load_new_task() -> obstacle {
         using enum x86::segment_name;
         auto const& layout = layout_of(new_.segment);
         task_segments<Cpu> load{cpu_, ext()};
@@ -183,7 +183,7 @@ class task_switcher {
         return {};
     }
 
-    auto push_error_code(unsigned size) -> obstacle {
+    [[gnu::cold]] auto push_error_code(unsigned size) -> obstacle {
         constexpr auto ss = x86::segment_name::ss;
         std::uint64_t const mask{(cpu_.segment(ss).access & x86::segment_access::default_big) != 0 ? 0xffff'ffffu
                                                                                                    : 0xffffu};
@@ -213,7 +213,7 @@ class task_switcher {
 
 /// Switches tasks as the processor would have done. A fault before the commit leaves the old task as it was.
 template <task_cpu Cpu>
-auto switch_task(Cpu& cpu, task_switch_request const& request) -> task_switch_result {
+[[gnu::cold]] auto switch_task(Cpu& cpu, task_switch_request const& request) -> task_switch_result {
     return detail::task_switcher<Cpu>{cpu, request}.run();
 }
 

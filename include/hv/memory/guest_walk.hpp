@@ -93,8 +93,8 @@ using walk_path = std::array<visited_entry<typename Mode::entry>, Mode::levels>;
 
 /// `way` receives the entries of a walk that succeeds, as it leaves them.
 template <typename Mode, accessed_dirty Flags, guest_memory M>
-auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wanted, walk_path<Mode>* way = nullptr)
-    -> translation {
+[[gnu::always_inline]] inline auto walk_tables(M& memory, paging_state const& state, std::uint64_t linear,
+                                               access wanted, walk_path<Mode>* way) -> translation {
     namespace bit = x86::paging;
     using entry = typename Mode::entry;
     auto const code = page_fault_code(state, wanted);
@@ -157,6 +157,18 @@ auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wan
     return {.failure = translation_failure::contended};
 }
 
+template <typename Mode, accessed_dirty Flags, guest_memory M>
+auto walk(M& memory, paging_state const& state, std::uint64_t linear, access wanted, walk_path<Mode>* way = nullptr)
+    -> translation {
+    return walk_tables<Mode, Flags>(memory, state, linear, wanted, way);
+}
+/// Of 32-bit guests: small rather than fast.
+template <typename Mode, accessed_dirty Flags, guest_memory M>
+[[gnu::cold]] auto walk_of_32_bits(M& memory, paging_state const& state, std::uint64_t linear, access wanted)
+    -> translation {
+    return walk_tables<Mode, Flags>(memory, state, linear, wanted, nullptr);
+}
+
 } // namespace detail
 
 /// Translates a guest-virtual address as the processor in this state would: access rights, reserved bits, accessed and
@@ -172,8 +184,8 @@ template <accessed_dirty Flags = accessed_dirty::set_atomically, guest_memory M>
     if (long_mode)
         return detail::walk<paging_4_level, Flags>(memory, state, linear, wanted);
     if ((state.cr4 & x86::cr4::pae) != 0)
-        return detail::walk<paging_pae, Flags>(memory, state, linear, wanted);
-    return detail::walk<paging_32_bit, Flags>(memory, state, linear, wanted);
+        return detail::walk_of_32_bits<paging_pae, Flags>(memory, state, linear, wanted);
+    return detail::walk_of_32_bits<paging_32_bit, Flags>(memory, state, linear, wanted);
 }
 
 /// Like `translate`, but leaves the guest as it is.

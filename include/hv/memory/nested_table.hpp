@@ -53,8 +53,8 @@ class nested_table {
 
     /// Maps [first, first + bytes) to host memory from `to` on, with the largest entries that fit, in place of whatever
     /// was mapped there; none larger than `largest`. invalid_argument, out_of_memory.
-    auto map(Host& host, gpa first, hpa to, std::uint64_t bytes, access allowed, memory_type type,
-             leaf_size largest = leaf_size::one_gib) -> status {
+    [[gnu::cold]] auto map(Host& host, gpa first, hpa to, std::uint64_t bytes, access allowed, memory_type type,
+                           leaf_size largest = leaf_size::one_gib) -> status {
         if (not is_range(first.value, bytes, limit) or not is_range(to.value, bytes, 1ull << 52) or
             not is_right(allowed))
             return status::invalid_argument;
@@ -116,7 +116,7 @@ class nested_table {
     }
 
     /// The entry that decides about an address.
-    [[nodiscard]] auto lookup(Host& host, gpa where) const -> nested_leaf {
+    [[nodiscard, gnu::cold]] auto lookup(Host& host, gpa where) const -> nested_leaf {
         if (where.value >= limit)
             return {};
         auto const found = find(host, where);
@@ -220,8 +220,8 @@ class nested_table {
     }
 
     /// How many tables `map` will add. Each is counted at the first address of the range that needs it.
-    [[nodiscard]] auto tables_to_map(Host& host, gpa first, hpa to, std::uint64_t bytes, leaf_size largest) const
-        -> std::size_t {
+    [[nodiscard, gnu::cold]] auto tables_to_map(Host& host, gpa first, hpa to, std::uint64_t bytes,
+                                                leaf_size largest) const -> std::size_t {
         std::size_t count{};
         for (std::uint64_t done{}; done != bytes;) {
             auto const level = level_that_fits(first + done, to + done, bytes - done, largest);
@@ -279,7 +279,7 @@ class nested_table {
         store(at, Format::table(host.physical(table)));
     }
 
-    void place(Host& host, page_reserve<Host>& reserve, gpa where, unsigned level, std::uint64_t leaf) {
+    [[gnu::cold]] void place(Host& host, page_reserve<Host>& reserve, gpa where, unsigned level, std::uint64_t leaf) {
         auto* at = root_ + detail::table_index(where, levels);
         for (auto above = levels; above > level; --above) {
             if (not is_table(load(at), above))

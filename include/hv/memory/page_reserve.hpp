@@ -15,7 +15,7 @@ template <host Host>
 class page_reserve {
   public:
     /// All `count` pages, or none and false.
-    [[nodiscard]] auto fill(Host& host, std::size_t count) -> bool {
+    [[nodiscard, gnu::cold]] auto fill(Host& host, std::size_t count) -> bool {
         for (; count != 0; --count) {
             auto* const page = static_cast<void**>(host.allocate(page_size, page_size));
             if (page == nullptr) {

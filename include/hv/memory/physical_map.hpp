@@ -271,7 +271,7 @@ class guest_physical_map {
     }
 
     /// Fills what is missing in [first, end) of a mapping, by pieces that are contiguous in the host.
-    [[nodiscard]] auto fill_range(Host& host, place const& p, gpa first, gpa end) -> bool {
+    [[nodiscard, gnu::cold]] auto fill_range(Host& host, place const& p, gpa first, gpa end) -> bool {
         for (auto at = first; at < end;) {
             auto const leaf = table_.lookup(host, at);
             auto const leaf_end = leaf.first + leaf.bytes;

@@ -38,7 +38,7 @@ namespace hv::backends::svm {
 /// The check that most likely failed, for the log of a failed entry. `suspected` is what the guest's state was known to
 /// fail when it was loaded: Bochs leaves the host's state there in place of it. Checks that depend on the processor
 /// (reserved bits, address widths) are its own secret; then the text says so.
-[[nodiscard]] constexpr auto why_entry_fails(vmcb const& block, char const* suspected) -> char const* {
+[[nodiscard, gnu::cold]] constexpr auto why_entry_fails(vmcb const& block, char const* suspected) -> char const* {
     auto const& control = block.control;
     if (suspected != nullptr)
         return suspected;

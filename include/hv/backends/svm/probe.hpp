@@ -30,8 +30,8 @@ struct xsetbv_trial {
 
 /// A function of its own: hv-verify is told that its return leaves the hot path.
 template <typename Backend, typename Host>
-[[gnu::noinline]] void run_trial(Host& host, typename Backend::processor& on, typename Backend::vcpu& cpu,
-                                 xsetbv_trial& trial) {
+[[gnu::noinline, gnu::cold]] void run_trial(Host& host, typename Backend::processor& on, typename Backend::vcpu& cpu,
+                                            xsetbv_trial& trial) {
     constexpr int most_interrupts{1000};
     cpu.attach(host, on);
     for (int i{0}; i != most_interrupts; ++i)
