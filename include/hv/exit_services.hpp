@@ -55,9 +55,9 @@ class exit_services {
         auto const rax = cpu_.gpr(x86::gpr::rax);
         if (exit.in) {
             auto const value = read_port(cpu_, exit.port, exit.size);
-            cpu_.set_gpr(x86::gpr::rax, exit.size == 4   ? value
+            cpu_.set_gpr(x86::gpr::rax, exit.size == 1   ? (rax & ~std::uint64_t{0xff}) | (value & 0xff)
                                         : exit.size == 2 ? (rax & ~std::uint64_t{0xffff}) | (value & 0xffff)
-                                                         : (rax & ~std::uint64_t{0xff}) | (value & 0xff));
+                                                         : value);
         } else {
             auto const mask = 0xffffffffu >> (32 - 8 * exit.size);
             write_port(cpu_, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask);
@@ -97,14 +97,14 @@ class exit_services {
     }
 
     [[gnu::always_inline]] auto on(exits::msr_read const& exit) -> verdict {
-        std::uint64_t value{};
-        if (not read_msr(cpu_, exit.index, value)) [[unlikely]] {
+        auto const found = read_msr(cpu_, exit.index);
+        if (not found) [[unlikely]] {
             ++cpu_.stats().refused_msrs;
             cpu_.raise_gp();
             return verdict::resume;
         }
-        cpu_.set_gpr(x86::gpr::rax, value & 0xffffffff);
-        cpu_.set_gpr(x86::gpr::rdx, value >> 32);
+        cpu_.set_gpr(x86::gpr::rax, found.value & 0xffffffff);
+        cpu_.set_gpr(x86::gpr::rdx, found.value >> 32);
         return verdict::advance;
     }
 

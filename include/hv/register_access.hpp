@@ -289,34 +289,30 @@ template <typename Vcpu>
     return true;
 }
 
-/// Devices first, then what the processor itself holds, then the machine's table of modelled registers. False: #GP.
+/// Devices first, then what the processor itself holds, then the machine's table of modelled registers. not_found: #GP.
 template <typename Vcpu>
-[[nodiscard]] auto read_msr(Vcpu& cpu, std::uint32_t index, std::uint64_t& value) -> bool {
+[[nodiscard, gnu::noinline]] auto read_msr(Vcpu& cpu, std::uint32_t index) -> result<std::uint64_t> {
     using answer = typename Vcpu::local_board::msr_answer;
+    using value_or_fault = result<std::uint64_t>;
     processor_context context{cpu};
+    std::uint64_t value{};
     if (auto const found = cpu.local().read_msr(context, index, value); found != answer::not_mine)
-        return found == answer::done;
+        return found == answer::done ? value_or_fault{value} : status::not_found;
     switch (index) {
     case x86::msr::ia32_tsc:
-        value = cpu.machine().guest_tsc();
-        return true;
+        return cpu.machine().guest_tsc();
     case x86::msr::ia32_efer:
-        value = cpu.hardware().efer();
-        return true;
+        return cpu.hardware().efer();
     case x86::msr::ia32_tsc_aux:
-        value = cpu.tsc_aux();
-        return has_tsc_aux(cpu.cpuid());
+        return has_tsc_aux(cpu.cpuid()) ? value_or_fault{cpu.tsc_aux()} : status::not_found;
     case x86::msr::ia32_xss:
-        value = 0;
-        return has_xsaves(cpu.cpuid());
+        return has_xsaves(cpu.cpuid()) ? value_or_fault{0} : status::not_found;
     default:
         break;
     }
-    if (auto const held = cpu.hardware().msr(index)) {
-        value = held.value;
-        return true;
-    }
-    return cpu.msrs().read(index, value);
+    if (auto const held = cpu.hardware().msr(index))
+        return held;
+    return cpu.msrs().read(index, value) ? value_or_fault{value} : status::not_found;
 }
 
 template <typename Vcpu>

@@ -129,7 +129,7 @@ class vcpu {
                 break;
             trace_entry();
             auto const decision = backend::enter(host, processor, hardware_, *this);
-            if (decision == verdict::advance)
+            if (decision == verdict::advance) [[likely]]
                 advance();
             else if (decision == verdict::leave) [[unlikely]]
                 break;
@@ -231,14 +231,16 @@ class vcpu {
     void arm_timer() { stay_.arm(*vm_, next_deadline()); }
 
   private:
-    /// Whether something moved that an entry has to know of: asked at each, so it takes one branch.
+    /// Whether something moved that an entry has to know of: asked at each, so it takes two branches.
     [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
         if constexpr (runs_apic)
             return true;
-        std::uint64_t moved{vm_->attention(translations_seen_) | events_.waiting() | std::uint64_t{attention_}};
-        if constexpr (has_lapic)
-            moved |= std::uint64_t{apic().moved()} | std::uint64_t{local_.timers_touched()};
-        return moved != 0;
+        auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | attention_);
+        if constexpr (has_lapic) {
+            moved |= static_cast<std::uint8_t>(apic().moved());
+            moved |= static_cast<std::uint8_t>(local_.timers_touched());
+        }
+        return moved != 0 or vm_->memory().generation() != translations_seen_;
     }
 
     /// What an entry needs besides entering. False: there will be none.
@@ -282,9 +284,12 @@ class vcpu {
     [[gnu::always_inline]] void advance() {
         if (auto const next = next_rip(); next != 0)
             return finish_instruction(hardware_, next, events_);
-        emulated_cpu<vcpu> cpu{*this};
-        if (auto const length = instruction_length_at_once(cpu); length != 0) [[likely]]
-            return retire_instruction(hardware_, rip() + length, events_); // 64-bit code
+        if constexpr (remembers_code<hardware_type>)
+            if (auto const opcode = hardware_.opcode_length(); opcode != 0) [[likely]] {
+                emulated_cpu<vcpu> cpu{*this};
+                if (auto const length = instruction_length_at_once(cpu, opcode); length != 0) [[likely]]
+                    return retire_instruction(hardware_, rip() + length, events_); // 64-bit code
+            }
         advance_decoded();
     }
 

@@ -109,7 +109,7 @@ void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& eve
 /// Retires an instruction that ends before `next`: RIP moves in its width.
 template <typename Hardware>
 void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    if ((hardware.rip() ^ next) >> 32 != 0 and not is_64_bit(hardware)) [[unlikely]]
+    if (next >> 32 == 1 and not is_64_bit(hardware)) [[unlikely]]
         next &= 0xffff'ffff;
     retire_instruction(hardware, next, events);
 }

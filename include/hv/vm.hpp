@@ -116,10 +116,10 @@ class vm {
     }
     [[nodiscard]] auto stopped() const -> bool { return reason_.kind != stop_kind::none; }
     [[nodiscard]] auto reason() const -> stop_reason const& { return reason_; }
-    /// Not zero if a vCPU that last looked when memory was of `generation` must look at the machine before it enters.
-    [[nodiscard]] auto attention(std::uint64_t generation) const -> std::uint64_t {
-        return static_cast<std::uint64_t>(reason_.kind) | std::uint64_t{external_interrupt_} |
-               std::uint64_t{devices_.timers_touched()} | (memory_.generation() ^ generation);
+    /// Not zero if a vCPU must look at the machine before it enters.
+    [[nodiscard]] auto attention() const -> std::uint8_t {
+        return static_cast<std::uint8_t>(static_cast<std::uint8_t>(reason_.kind) | external_interrupt_ |
+                                         devices_.timers_touched());
     }
     [[nodiscard]] static constexpr auto detects_halt() -> bool {
         return Machine::halt_detection and Machine::max_vcpus == 1;

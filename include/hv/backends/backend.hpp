@@ -99,7 +99,8 @@ concept vcpu_registers =
 /// the length of their instruction.
 template <typename V>
 concept remembers_code = requires(V const& c) {
-    { c.fetch_state() } -> std::same_as<std::array<std::uint64_t, 5>>;
+    { c.fetch_state() } -> std::same_as<std::array<std::uint64_t, 3>>;
+    { c.opcode_length() } -> std::same_as<std::uint8_t>; // of the last exit's instruction, if it begins with 0Fh, or 0
 };
 
 /// Event delivery of one virtual processor.

@@ -166,6 +166,12 @@ class board<meta::types<Devices...>> {
   private:
     enum class answer : std::uint8_t { nobody, part, whole };
 
+    /// Whether an access that starts in a range of ports arrives in one piece.
+    template <meta::owned_range Range>
+    [[nodiscard, gnu::always_inline]] static constexpr auto reaches(std::uint16_t port, unsigned size) -> bool {
+        return size <= Range.attribute and (Range.attribute == 1 or port + size <= Range.end);
+    }
+
     template <typename Context>
     struct port_reader {
         board& self;
@@ -177,7 +183,7 @@ class board<meta::types<Devices...>> {
         template <std::size_t Entry>
         [[gnu::always_inline]] auto hit() -> answer {
             constexpr auto e = tables::ports[Entry];
-            if (size > e.attribute or port + size > e.end)
+            if (not reaches<e>(port, size))
                 return answer::part;
             value = self.template reading<e.owner>().read_port(context, port, size);
             return answer::whole;
@@ -197,7 +203,7 @@ class board<meta::types<Devices...>> {
         template <std::size_t Entry>
         [[gnu::always_inline]] auto hit() -> answer {
             constexpr auto e = tables::ports[Entry];
-            if (size > e.attribute or port + size > e.end)
+            if (not reaches<e>(port, size))
                 return answer::part;
             if constexpr (Watches)
                 self.template writing<e.owner>([&](auto& device) { device.write_port(context, port, size, value); });

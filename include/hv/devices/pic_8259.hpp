@@ -79,15 +79,12 @@ class pic_8259 {
         return vector;
     }
 
-    [[nodiscard]] constexpr auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
+    [[nodiscard, gnu::always_inline]] constexpr auto read_port(auto& context, std::uint16_t port, unsigned)
+        -> std::uint32_t {
         if (port >= edge_level_port)
             return (port == edge_level_port ? master_ : slave_).level_triggered();
         auto& chip = port < slave_port ? master_ : slave_;
-        if (not chip.polled() and (port & 1) != 0) [[likely]]
-            return chip.mask();
-        auto const value = chip.read(port < slave_port and slave_requests());
-        update(context); // a poll acknowledges
-        return value;
+        return (port & 1) != 0 and not chip.polled() ? chip.mask() : read_chip(context, port);
     }
     constexpr void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
         auto const byte = static_cast<std::uint8_t>(value);
@@ -135,6 +132,13 @@ class pic_8259 {
     }
     [[nodiscard]] constexpr auto chip_of(unsigned line) -> pic_chip& { return line < 8 ? master_ : slave_; }
     [[nodiscard]] constexpr auto slave_requests() const -> bool { return slave_.highest(false) != pic_chip::none; }
+
+    /// A read that is not of the mask. A poll acknowledges.
+    [[nodiscard, gnu::noinline]] constexpr auto read_chip(auto& context, std::uint16_t port) -> std::uint8_t {
+        auto const value = port < slave_port ? master_.read(slave_requests()) : slave_.read(false);
+        update(context);
+        return value;
+    }
 
     constexpr auto take() -> std::uint8_t {
         auto const input = master_.highest(slave_requests());

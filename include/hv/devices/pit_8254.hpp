@@ -38,29 +38,23 @@ class pit_8254 {
         counters_[2].set_gate(false, pit_counter::cycle_at(context.now()));
     }
 
-    [[nodiscard]] auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
-        if (port == system_port)
-            return read_system_port(context.now());
-        if (port < 0x40 or port > 0x42)
-            return 0xff; // the control word cannot be read: an open bus
-        deliver_due(context);
-        auto const now = pit_counter::cycle_at(context.now());
-        auto& counter = counters_[port & 3];
-        counter.advance(now);
-        return counter.read(now);
+    [[nodiscard, gnu::always_inline]] auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
+        return port == system_port ? read_system_port(context) : read_counter(context, port);
     }
 
     void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
-        deliver_due(context);
-        auto const now = pit_counter::cycle_at(context.now());
         auto const byte = static_cast<std::uint8_t>(value);
+        deliver_due(context);
+        if (port == control_port and (byte & 0x30) == 0 and byte >> 6 != 3) {
+            auto& counter = counters_[byte >> 6];
+            return counter.latch_count(present(counter, context));
+        }
+        auto const now = pit_counter::cycle_at(context.now());
         if (port == system_port) {
             speaker_ = (byte & 2) != 0;
             counters_[2].set_gate((byte & 1) != 0, now);
             return;
         }
-        if (port == control_port and (byte & 0x30) == 0 and byte >> 6 != 3)
-            return latch(counters_[byte >> 6], now);
         for (auto& counter : counters_)
             counter.advance(now);
         auto const was_high = counters_[0].output(now);
@@ -112,13 +106,16 @@ class pit_8254 {
   private:
     static constexpr std::uint16_t control_port{0x43};
     static constexpr std::uint16_t system_port{0x61};
+    static constexpr std::uint32_t output_bit{0x20};
     /// Half the period in which refresh shows at port 61h.
     static constexpr nanoseconds refresh_time{15'085};
 
     /// Delivers the rise of OUT 0 that is due, one however late this is.
-    void deliver_due(auto& context) {
-        if (context.now() < next_rise_) [[likely]]
-            return;
+    [[gnu::always_inline]] void deliver_due(auto& context) {
+        if (next_rise_ != never and next_rise_ <= context.now()) [[unlikely]]
+            deliver_rise(context);
+    }
+    [[gnu::noinline]] void deliver_rise(auto& context) {
         auto const now = pit_counter::cycle_at(context.now());
         counters_[0].advance(now);
         context.pulse(lines[0]);
@@ -133,24 +130,37 @@ class pit_8254 {
         next_rise_ = pit_counter::start_of(rise);
     }
 
-    /// Bit 4 toggles with each refresh of memory. Parity and channel check never fail.
-    [[nodiscard]] auto read_system_port(instant now) -> std::uint32_t {
-        auto const refreshes = static_cast<std::uint64_t>(now.since_creation) / refresh_time;
-        return (counters_[2].gate() ? 1u : 0u) | (speaker_ ? 2u : 0u) | (refreshes % 2 != 0 ? 0x10u : 0u) |
-               (output_2(now) ? 0x20u : 0u);
-    }
-    [[nodiscard]] auto output_2(instant now) -> bool {
-        auto& counter = counters_[2];
-        if (not counter.counts())
-            return counter.output(0);
-        auto const cycle = pit_counter::cycle_at(now);
-        counter.advance(cycle);
-        return counter.output(cycle);
+    /// The control word cannot be read: an open bus.
+    [[nodiscard, gnu::noinline]] auto read_counter(auto& context, std::uint16_t port) -> std::uint32_t {
+        if (port < 0x40 or port > 0x42)
+            return 0xff;
+        deliver_due(context);
+        auto& counter = counters_[port & 3];
+        auto const now = present(counter, context);
+        return counter.read(now);
     }
 
-    static void latch(pit_counter& counter, pit_counter::cycle now) {
+    /// Bit 4 toggles with each refresh of memory. Parity and channel check never fail.
+    [[nodiscard, gnu::noinline]] auto read_system_port(auto& context) -> std::uint32_t {
+        auto& counter = counters_[2];
+        auto const refreshes = static_cast<std::uint64_t>(context.now().since_creation) / refresh_time;
+        auto const known = (counter.gate() ? 1u : 0u) | (speaker_ ? 2u : 0u) | (refreshes % 2 != 0 ? 0x10u : 0u);
+        if (counter.has_count())
+            return with_output_2(context, known);
+        return known | (counter.output_without_count() ? output_bit : 0);
+    }
+    [[nodiscard, gnu::noinline]] auto with_output_2(auto& context, std::uint32_t known) -> std::uint32_t {
+        auto const now = present(counters_[2], context);
+        return known | (counters_[2].output(now) ? output_bit : 0);
+    }
+
+    /// Brings a counter to the present and answers its cycle. Without a count no time passes for it.
+    [[nodiscard, gnu::always_inline]] static auto present(pit_counter& counter, auto& context) -> pit_counter::cycle {
+        if (not counter.has_count())
+            return 0;
+        auto const now = pit_counter::cycle_at(context.now());
         counter.advance(now);
-        counter.latch_count(now);
+        return now;
     }
 
     void write_control(std::uint8_t byte, pit_counter::cycle now) {

@@ -119,12 +119,14 @@ class pit_counter {
             origin_ = now - (now - origin_) % period();
     }
 
-    /// Whether the count moves with time.
-    [[nodiscard]] constexpr auto counts() const -> bool { return phase_ == phase::counting; }
-    /// The OUT pin. The counter has been advanced to `now`, or does not count.
+    /// Whether a count was loaded since the counter was programmed.
+    [[nodiscard]] constexpr auto has_count() const -> bool { return phase_ != phase::no_count; }
+    /// The OUT pin without one.
+    [[nodiscard]] constexpr auto output_without_count() const -> bool { return (control_ & 0x0e) != 0; } // not mode 0
+    /// The OUT pin. The counter has been advanced to `now`.
     [[nodiscard]] constexpr auto output(cycle now) const -> bool {
-        if (phase_ == phase::no_count)
-            return mode() != 0;
+        if (not has_count())
+            return output_without_count();
         auto const e = elapsed(now);
         switch (mode()) {
         case 0:

@@ -169,17 +169,14 @@ auto instruction_length(Cpu& cpu) -> length_or_obstacle {
     return {f.instruction.length};
 }
 
-/// The same for the few instructions that exit most, in 64-bit code whose page is known; 0: ask `instruction_length`.
+/// The same in 64-bit code whose page is known, for an instruction of which the exit tells its opcode, of `length`
+/// bytes with the first 0Fh: where that is the first byte at RIP there is no prefix. 0: ask `instruction_length`.
 template <emulation_cpu Cpu>
-[[nodiscard, gnu::always_inline]] inline auto instruction_length_at_once(Cpu& cpu) -> std::uint8_t {
-    if constexpr (requires { cpu.recent_code(); }) {
-        auto const* const code = cpu.recent_code();
-        if (code == nullptr or gva{cpu.rip()}.page_offset() > page_size - 2) [[unlikely]]
-            return 0;
-        auto const first = std::to_integer<std::uint8_t>(code[0]), second = std::to_integer<std::uint8_t>(code[1]);
-        if (first == 0x0f and (second == 0xa2 or (second & 0xfc) == 0x30)) [[likely]]
-            return 2; // as in common_length
-    }
+[[nodiscard, gnu::always_inline]] inline auto instruction_length_at_once(Cpu& cpu, [[maybe_unused]] std::uint8_t length)
+    -> std::uint8_t {
+    if constexpr (requires { cpu.recent_code(); })
+        if (auto const* const code = cpu.recent_code(); code != nullptr and *code == std::byte{0x0f}) [[likely]]
+            return length;
     return 0;
 }
 

@@ -12,8 +12,8 @@
 
 namespace hv {
 
-/// The registers that decide how a processor fetches, as its backend holds them: equal ones mean the same.
-using fetch_state = std::array<std::uint64_t, 5>;
+/// What decides how a processor fetches, as its backend keeps it: equal ones mean the same.
+using fetch_state = std::array<std::uint64_t, 3>;
 
 /// The page that a guest's 64-bit instructions were last fetched from, with every paging entry on the way to it. As
 /// long as all of them hold what they held, the next fetch from the page leads there too: a walk without its decisions,

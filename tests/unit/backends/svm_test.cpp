@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -217,4 +218,53 @@ TEST_CASE("the words of a refused processor name what it lacks") {
     CHECK(host.read_msr(x86::msr::ia32_efer).value == 0xd00);
     CHECK(host.read_msr(x86::msr::amd_vm_hsave_pa).value == 0);
     CHECK(host.bytes_in_use() == 0);
+}
+
+TEST_CASE("an exit that stands for an opcode behind 0Fh tells how long that is") {
+    svm_seat seat;
+    recording_handler handler;
+    auto const length_after = [&](script::any_exit const& exit) {
+        seat.will_exit(exit);
+        CHECK(seat.enter(handler) == verdict::leave);
+        return unsigned{seat.cpu.opcode_length()};
+    };
+    CHECK(length_after(exits::cpuid{}) == 2);
+    CHECK(length_after(exits::msr_read{0x10}) == 2);
+    CHECK(length_after(exits::msr_write{0x10, 0}) == 2);
+    CHECK(length_after(exits::hypercall{}) == 3);
+    CHECK(length_after(exits::hlt{}) == 0);
+    CHECK(length_after(exits::tsc_read{}) == 0); // QEMU: RDTSC, or RDTSCP of three bytes
+}
+
+TEST_CASE("what decides how instructions are fetched differs after each change of it, and after no other") {
+    svm_seat seat;
+    auto& cpu = seat.cpu;
+    cpu.set_cr0(0x8000'0031);
+    cpu.set_cr4(0x20);
+    cpu.set_efer(0x500);
+    auto before = cpu.fetch_state();
+    auto const moved = [&] {
+        auto const now = cpu.fetch_state();
+        return std::exchange(before, now) != now;
+    };
+    cpu.set_cr0(0x8001'0031); // WP
+    CHECK(moved());
+    cpu.set_cr0(0x8001'0039); // TS
+    CHECK_FALSE(moved());
+    cpu.set_cr4(0x10'0020); // SMEP
+    CHECK(moved());
+    cpu.set_cr4(0x20);
+    CHECK(moved());      // the count does not come back to where it was
+    cpu.set_efer(0xd00); // NXE
+    CHECK(moved());
+    cpu.set_efer(0xd00);
+    CHECK_FALSE(moved());
+    cpu.set_cr3(0x5000);
+    CHECK(moved());
+    cpu.set_segment(x86::segment_name::cs, {.limit = 0xffff'ffff, .access = 0xa09b, .selector = 8});
+    CHECK(moved());
+    cpu.set_segment(x86::segment_name::ss, {.limit = 0xffff'ffff, .access = 0xc0f3, .selector = 0x2b}); // CPL 3
+    CHECK(moved());
+    cpu.set_rflags(0x246);
+    CHECK_FALSE(moved());
 }

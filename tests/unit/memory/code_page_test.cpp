@@ -34,7 +34,10 @@ struct guest {
     static auto where(unsigned level) -> std::uint64_t {
         return table(level) + (linear >> (12 + 9 * (level - 1)) & 511) * 8;
     }
-    auto registers() const -> hv::fetch_state { return {state.cr0, state.cr3, state.cr4, state.efer, state.cpl}; }
+    /// Control registers and EFER as one number that no single change leaves as it is.
+    auto registers() const -> hv::fetch_state {
+        return {state.cr3, state.cr0 + 3 * state.cr4 + 5 * state.efer, state.cpl};
+    }
     auto find(std::uint64_t address) { return page.find(registers(), gva{address}); }
     auto walk(std::uint64_t address) { return page.walk(memory, registers(), state, gva{address}); }
     auto target(std::uint64_t address) -> std::byte const* {

@@ -65,7 +65,7 @@ class registers {
         auto const cr = (vmcb_->control.intercept_cr & ~cr0_read) | (cr0_cache_bits_ != 0 ? cr0_read : 0);
         vmcb_->write(vmcb_->control.intercept_cr, cr);
         if ((changed & (x86::cr0::pg | x86::cr0::wp | x86::cr0::pe)) != 0)
-            due_ |= due::flush;
+            change_paging();
         set_efer(efer());
     }
     [[nodiscard]] auto cr2() const -> std::uint64_t { return vmcb_->save.cr2; }
@@ -84,7 +84,7 @@ class registers {
     void set_cr4(std::uint64_t value) {
         auto const real = value & ~(cr4_never | (xsave_ ? 0 : x86::cr4::osxsave));
         if ((real ^ vmcb_->save.cr4) != 0)
-            due_ |= due::flush;
+            change_paging();
         vmcb_->write(vmcb_->save.cr4, real);
     }
     /// Bochs 2.7 has cleared LMA already when a write to CR0 that ends paging exits.
@@ -95,14 +95,14 @@ class registers {
         if (real == vmcb_->save.efer)
             return;
         vmcb_->write(vmcb_->save.efer, real);
-        due_ |= due::flush;
+        change_paging();
     }
 
     /// Equal ones mean that instructions are fetched in the same way: see hv::code_page.
-    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 5> {
+    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 3> {
         auto const& save = vmcb_->save;
         vmcb_segment const& code = save.cs;
-        return {save.cr0, save.cr3, save.cr4, save.efer, std::uint64_t{code.attributes} << 8 | save.cpl};
+        return {save.cr3, paging_changes_, std::uint64_t{code.attributes} << 8 | save.cpl};
     }
 
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
@@ -259,12 +259,19 @@ class registers {
         return {s.base, static_cast<std::uint16_t>(s.limit)};
     }
 
+    /// Translations of before are void. Writes to CR0, CR4 and EFER always exit, so none goes unseen.
+    void change_paging() {
+        due_ |= due::flush;
+        ++paging_changes_;
+    }
+
     vmcb* vmcb_{};
     std::array<std::uint64_t, x86::gpr_count + 1> gprs_{}; ///< RAX and RSP are in the VMCB; the last is switch_work
     std::array<std::uint64_t, 4> debug_addresses_{};       ///< DR0-DR3 while not attached
     std::uint64_t cr0_cache_bits_{};
     std::uint64_t xcr0_{1};
     std::uint64_t tsc_aux_{};
+    std::uint64_t paging_changes_{};        ///< counts them
     bool xsave_{};                          ///< the guest may set CR4.OSXSAVE
     std::uint16_t due_{due::address_space}; ///< at the next entry
 };

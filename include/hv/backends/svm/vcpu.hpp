@@ -90,7 +90,8 @@ class vcpu : public events {
         next_rip_ = on.features_.next_rip;
         decode_assist_ = on.features_.decode_assist;
         clean_after_exit_ = on.features_.clean_bits ? all_clean : 0;
-        WorldSwitch::save_host(on.host_state_);
+        host_state_ = on.host_state_;
+        WorldSwitch::save_host(host_state_);
         suspected_ = why_guest_state_fails(vmcb_->save);
         attached_ = true;
     }
@@ -131,11 +132,19 @@ class vcpu : public events {
 
     /// RIP behind the instruction that exited; 0: unknown. From the exit itself for IN and OUT, else from nRIP where
     /// the processor has it. nRIP counts for intercepted instructions only: Bochs fills it for faults too.
-    [[nodiscard]] auto next_rip() const -> std::uint64_t {
+    [[nodiscard, gnu::always_inline]] auto next_rip() const -> std::uint64_t {
         auto const& control = vmcb_->control;
         if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
             return control.exitinfo2;
         return next_rip_ and is_instruction(control.exitcode) ? control.nrip : std::uint64_t{0};
+    }
+    /// How long the opcode is that the exit stands for and that begins with 0Fh; 0 for all other exits. QEMU exits for
+    /// RDTSCP as for RDTSC.
+    [[nodiscard]] auto opcode_length() const -> std::uint8_t {
+        auto const code = static_cast<exit_code>(vmcb_->control.exitcode);
+        if (code == exit_code::msr or code == exit_code::cpuid)
+            return 2;
+        return code == exit_code::vmmcall ? 3 : 0;
     }
     [[nodiscard]] auto instruction_length() const -> std::uint8_t {
         auto const next = next_rip();
@@ -182,12 +191,12 @@ class vcpu : public events {
 
     /// The world switch, and what mitigations have close around it.
     template <bool Mitigates>
-    [[gnu::always_inline]] void enter_guest(processor& on) {
+    [[gnu::always_inline]] void enter_guest([[maybe_unused]] processor& on) {
         if constexpr (Mitigates) {
             speculation_.enter(on.speculation_);
             vmcb_->save.spec_ctrl = speculation_.virtual_control();
         }
-        WorldSwitch::template enter<Mitigates>(gprs_.data(), physical_, on.host_state_);
+        WorldSwitch::template enter<Mitigates>(gprs_.data(), physical_, host_state_);
         if constexpr (Mitigates)
             speculation_.leave(on.speculation_);
     }
@@ -342,6 +351,7 @@ class vcpu : public events {
     }
 
     hpa physical_{};
+    hpa host_state_{}; ///< of the processor it is attached to
     processor const* last_processor_{};
     std::uint64_t last_epoch_{};
     std::uint64_t generation_{};

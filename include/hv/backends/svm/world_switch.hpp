@@ -55,9 +55,7 @@ struct world_switch : processor_registers {
                      "mov 0x38(%%rdi), %%rdi\n\t"
                      "vmrun %%rax\n\t"
                      "vmsave %%rax\n\t" // RAX is the host's again: the address of the guest's VMCB
-                     "mov 8(%%rsp), %%rax\n\t"
-                     "vmload %%rax\n\t"
-                     "mov (%%rsp), %%rax\n\t"
+                     "pop %%rax\n\t"
                      "mov %%rcx, 0x08(%%rax)\n\t"
                      "mov %%rdx, 0x10(%%rax)\n\t"
                      "mov %%rbx, 0x18(%%rax)\n\t"
@@ -101,11 +99,11 @@ struct world_switch : processor_registers {
                      "add $8 * %c[fillers], %%rsp\n\t"
                      "lfence\n\t"
                      ".endif\n\t"
+                     "pop %%rax\n\t"
+                     "vmload %%rax\n\t"
+                     "pop %%rbp\n\t"
                      "cli\n\t"
-                     "stgi\n\t"
-                     "pop %%rdi\n\t"
-                     "pop %%rdx\n\t"
-                     "pop %%rbp"
+                     "stgi"
                      : "+a"(guest_vmcb), "+d"(host_vmcb), "+D"(gprs)
                      : [mitigates] "i"(Mitigates ? 1 : 0), [clear_buffers] "i"(switch_work::clear_buffers),
                        [barrier] "i"(switch_work::barrier_at_exit), [pred_cmd] "i"(x86::msr::ia32_pred_cmd),
