@@ -16,11 +16,47 @@
 
 namespace hv::replay {
 
+/// A record as it is played: small, so that it is the exits that take time. Most need three registers; the others find
+/// all in their record.
+struct step {
+    std::uint64_t tsc{}, rip{}, rax{}, rcx{}, rdx{};
+    std::array<std::byte, 40> exit{};
+    record const* registers{};
+    std::uint32_t rflags{};
+    std::uint8_t kind{}, length{};
+    bool interrupt_shadow{};
+};
+
+[[nodiscard]] inline auto step_of(record const& r) -> step {
+    auto const gpr = [&r](x86::gpr name) { return r.gprs[static_cast<unsigned>(name)]; };
+    auto const is = [&r]<typename... Exits>(meta::types<Exits...>) {
+        return ((r.kind == exits::number_of<Exits>) or ...);
+    };
+    bool few{is(meta::types<exits::cpuid, exits::msr_read, exits::msr_write, exits::hlt, exits::interrupt_window,
+                            exits::host_interrupt>{})};
+    if (is(meta::types<exits::io_port>{})) {
+        exits::io_port access;
+        std::memcpy(static_cast<void*>(&access), r.exit.data(), sizeof access);
+        few = not access.string;
+    }
+    return {.tsc = r.tsc,
+            .rip = r.rip,
+            .rax = gpr(x86::gpr::rax),
+            .rcx = gpr(x86::gpr::rcx),
+            .rdx = gpr(x86::gpr::rdx),
+            .exit = r.exit,
+            .registers = few ? nullptr : &r,
+            .rflags = static_cast<std::uint32_t>(r.rflags),
+            .kind = r.kind,
+            .length = r.length,
+            .interrupt_shadow = r.interrupt_shadow};
+}
+
 namespace detail {
 
-/// Calls the handler with the exit that a record holds.
+/// Calls the handler with the exit that a step holds.
 template <typename... Exits, typename Handler>
-[[nodiscard, gnu::always_inline]] inline auto hand_over(meta::types<Exits...>, record const& r, Handler& handler)
+[[nodiscard, gnu::always_inline]] inline auto hand_over(meta::types<Exits...>, step const& r, Handler& handler)
     -> verdict {
     auto answer = verdict::leave;
     auto const is = [&]<typename Exit>(Exit*) __attribute__((always_inline)) {
@@ -41,9 +77,9 @@ template <typename... Exits, typename Handler>
 class vcpu : public backends::fake::vcpu {
   public:
     /// Begins again with these exits.
-    void play(std::span<record const> records) {
-        next_ = records.data();
-        end_ = next_ + records.size();
+    void play(std::span<step const> steps) {
+        next_ = steps.data();
+        end_ = next_ + steps.size();
     }
     [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 5> {
         return {cr0(), cr3(), cr4(), efer(), code_};
@@ -61,8 +97,12 @@ class vcpu : public backends::fake::vcpu {
         auto const& r = *next_++;
         host.set_tsc(r.tsc);
         static_cast<void>(withdraw_injection()); // it was delivered
-        for (unsigned i{0}; i != x86::gpr_count; ++i)
-            set_gpr(static_cast<x86::gpr>(i), r.gprs[i]);
+        if (r.registers != nullptr)
+            for (unsigned i{0}; i != x86::gpr_count; ++i)
+                set_gpr(static_cast<x86::gpr>(i), r.registers->gprs[i]);
+        set_gpr(x86::gpr::rax, r.rax);
+        set_gpr(x86::gpr::rcx, r.rcx);
+        set_gpr(x86::gpr::rdx, r.rdx);
         set_rip(r.rip);
         set_rflags(r.rflags);
         set_interrupt_shadow(r.interrupt_shadow);
@@ -71,8 +111,8 @@ class vcpu : public backends::fake::vcpu {
     }
 
   private:
-    record const* next_{};
-    record const* end_{};
+    step const* next_{};
+    step const* end_{};
     std::uint64_t code_{};
     std::uint8_t length_{};
 };

@@ -24,6 +24,13 @@
 /// has one behind it that `direct()` of its virtual processor gives.
 namespace hv::replay {
 
+[[nodiscard]] inline auto steps_of(std::span<record const> records) -> std::vector<step> {
+    std::vector<step> steps;
+    for (auto const& r : records)
+        steps.push_back(step_of(r));
+    return steps;
+}
+
 /// A machine on its host, with the memory that the recording needs.
 template <typename Machine>
 class stage {
@@ -32,7 +39,7 @@ class stage {
         : trace_{t}, instructions_{t.instructions()}, host_{t.about.tsc_frequency, t.leaves} {}
 
     /// A machine that was just switched on.
-    void build(std::span<record const> records) {
+    void build(std::span<step const> steps) {
         host_.reset();
         monitor_ = std::make_unique<vmm<Machine, host>>(host_);
         machine_ = std::make_unique<vm<Machine, host>>();
@@ -43,8 +50,8 @@ class stage {
         address_space space{machine_->memory(), tables};
         for (auto const& r : instructions_)
             space.add(r);
-        cpu().start(guest::long_mode_start(records[0].rip, tables.value, 0));
-        player().play(records);
+        cpu().start(guest::long_mode_start(steps[0].rip, tables.value, 0));
+        player().play(steps);
     }
     void run() { cpu().run(); }
     /// The recording alone, with a handler that does nothing.
@@ -57,7 +64,8 @@ class stage {
 
     /// Whether the machine did what it did when it was recorded.
     [[nodiscard]] auto did_the_same() -> bool {
-        build(trace_.records);
+        auto const steps = steps_of(trace_.records);
+        build(steps);
         run();
         auto const now = counts_of(cpu().stats()), then = trace_.records.back().before;
         if (now == then and cpu().stats().total_exits() == trace_.records.size())
@@ -102,8 +110,9 @@ class stage {
 template <typename Machine, typename Serve>
 void measure(benchmark::State& state, trace const& t, std::span<record const> records, Serve serve) {
     stage<Machine> on{t};
+    auto const steps = steps_of(records);
     for (auto _ : state) {
-        on.build(records);
+        on.build(steps);
         auto const start = thread_seconds();
         serve(on);
         state.SetIterationTime(thread_seconds() - start);

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BUILDS = ("static", "pointers", "retpolines")
+BUILDS = ("static", "coarse", "pointers", "retpolines")
 ROUNDS = 7
 
 
