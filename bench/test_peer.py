@@ -43,7 +43,7 @@ class Usage(unittest.TestCase):
         self.refuse("--peer", "--boot", says="exclude each other")
         self.refuse("--peer", "--backend", "vmx", says="own machines, on QEMU with SVM")
         self.refuse("--peer", "--machine", "pc", says="own machines, on QEMU with SVM")
-        self.refuse("--svg", "chart.svg", says="--svg and --docs go with --peer")
+        self.refuse("--svg", "chart.svg", says="--svg goes with --peer, --docs with --peer or --pointers")
         self.refuse("--peer", "--svg", says="needs a file")
         self.refuse("--peer", "--svg", "/nowhere/chart.svg", says="cannot be written")
 

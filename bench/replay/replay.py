@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BUILDS = ("static", "coarse", "pointers", "retpolines")
+BUILDS = ("static", "coarse", "coarse_retpolines", "pointers", "retpolines")
 ROUNDS = 7
 
 
@@ -60,11 +60,10 @@ def main():
         for name, exits, times in rows:
             print(json.dumps({"name": name, "exits": exits, **dict(zip(BUILDS, (round(t, 1) for t in times)))}))
         return
-    print(f"{'exit':20}{'count':>8}" + "".join(f"{b + ', ns':>16}" for b in BUILDS) +
-          "".join(f"{b:>12}" for b in BUILDS[1:]))
+    print(f"{'exit, ns':20}{'count':>8}" + "".join(f"{b.replace('coarse_', 'c. '):>22}" for b in BUILDS))
     for name, exits, times in rows:
-        print(f"{name:20}{exits:8}" + "".join(f"{t:16.1f}" for t in times) +
-              "".join(f"{t / times[0]:11.1f}x" if times[0] else f"{'':12}" for t in times[1:]))
+        print(f"{name:20}{exits:8}{times[0]:22.1f}" +
+              "".join(f"{t:13.1f} ({t / times[0]:5.1f}x)" if times[0] else f"{t:22.1f}" for t in times[1:]))
 
 
 main()
