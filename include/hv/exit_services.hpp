@@ -80,18 +80,15 @@ class exit_services {
 
     /// Sleeps until something wakes the guest. If nothing ever can, the machine is at its end.
     auto on(exits::hlt const&) -> verdict {
-        auto& machine = cpu_.machine();
-        event_delivery<Vcpu> delivery{cpu_};
-        while (not delivery.has_wake_up()) {
-            if (machine.detects_halt() and not delivery.may_wake()) {
-                machine.stop({.kind = stop_kind::halted});
-                return verdict::leave;
+        if (not event_delivery<Vcpu>{cpu_}.has_wake_up() and sleep() == verdict::leave)
+            return verdict::leave;
+        if constexpr (remembers_code<typename Vcpu::hardware_type>) {
+            constexpr std::byte hlt{0xf4};
+            auto const* const code = emulated_cpu<Vcpu>{cpu_}.recent_code();
+            if (code != nullptr and *code == hlt) [[likely]] {
+                retire_instruction(cpu_.hardware(), cpu_.rip() + 1, cpu_.events());
+                return verdict::resume;
             }
-            cpu_.arm_timer();
-            cpu_.host().idle();
-            cpu_.service();
-            if (machine.stopped())
-                return verdict::leave;
         }
         return verdict::advance;
     }
@@ -270,6 +267,23 @@ class exit_services {
     }
 
   private:
+    [[nodiscard, gnu::noinline]] auto sleep() -> verdict {
+        auto& machine = cpu_.machine();
+        event_delivery<Vcpu> delivery{cpu_};
+        do {
+            if (machine.detects_halt() and not delivery.may_wake()) {
+                machine.stop({.kind = stop_kind::halted});
+                return verdict::leave;
+            }
+            cpu_.arm_timer();
+            cpu_.host().idle();
+            cpu_.service();
+            if (machine.stopped())
+                return verdict::leave;
+        } while (not delivery.has_wake_up());
+        return verdict::advance;
+    }
+
     [[nodiscard, gnu::noinline]] static auto on_string(Vcpu& cpu, exits::io_port const& exit) -> verdict {
         emulated_cpu<Vcpu> emulated{cpu};
         return exit_services{cpu}.finish(string_io(emulated, exit));

@@ -264,7 +264,7 @@ class vcpu {
         return true;
     }
 
-    [[nodiscard]] auto next_deadline() -> instant {
+    [[nodiscard, gnu::always_inline]] auto next_deadline() -> instant {
         if constexpr (has_lapic)
             if (local_.take_timers_touched())
                 local_deadline_ = local_.deadline();

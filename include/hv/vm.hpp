@@ -284,7 +284,7 @@ class vm {
             apic_window_ = memory_.unmap_device(*host_, address, page_size) != status::ok;
     }
 
-    void end_of_interrupt(std::uint8_t vector) {
+    [[gnu::noinline]] void end_of_interrupt(std::uint8_t vector) {
         if constexpr (has_ioapic) {
             machine_context context{*this};
             devices_.template get<ioapic>().end_of_interrupt(context, vector);

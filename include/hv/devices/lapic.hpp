@@ -108,7 +108,9 @@ class lapic {
         registers_.irr.erase(v);
         registers_.isr.insert(v);
         highest_request_ = registers_.irr.highest();
-        processor_priority_ = registers_.ppr();
+        if (v > in_service_)
+            in_service_ = v;
+        processor_priority_ = registers_.ppr(in_service_);
     }
     /// Whether the INT output of the 8259 reaches the processor through this APIC.
     [[nodiscard]] constexpr auto accepts_external() const -> bool {
@@ -223,10 +225,11 @@ class lapic {
     /// What pending_vector compares, kept up to date with every change of IRR, ISR and TPR.
     constexpr void update() {
         highest_request_ = registers_.irr.highest();
+        in_service_ = registers_.isr.highest();
         update_priority();
     }
     constexpr void update_priority() {
-        processor_priority_ = registers_.ppr();
+        processor_priority_ = registers_.ppr(in_service_);
         moved_ = true;
     }
     constexpr void write_task_priority(std::uint8_t value) {
@@ -244,11 +247,15 @@ class lapic {
     constexpr void change_mode(std::uint64_t base);
     [[nodiscard]] constexpr auto write_apic_base(std::uint64_t value) -> bool;
     [[nodiscard]] static constexpr auto x2apic_accepts(reg number, std::uint64_t value) -> bool;
+    /// Of an MSR that is not written all the time.
+    [[nodiscard, gnu::noinline]] constexpr auto write_other_msr(auto& context, std::uint32_t index, std::uint64_t value)
+        -> bool;
     [[nodiscard]] constexpr auto read_register(auto& context, reg number) const -> std::uint32_t;
     constexpr void write_register(auto& context, reg number, std::uint32_t value);
 
     lapic_registers registers_{};
     std::uint8_t highest_request_{};
+    std::uint8_t in_service_{}; ///< the highest
     std::uint8_t processor_priority_{};
     bool moved_{}; ///< one of these, or TPR, since somebody took notice
 };

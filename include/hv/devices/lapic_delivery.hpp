@@ -88,12 +88,14 @@ constexpr auto lapic::signal(local_source source) -> lapic_request {
 }
 
 constexpr void lapic::end_of_interrupt(auto& context) {
-    auto const vector = registers_.isr.highest();
+    auto const vector = in_service_;
     if (vector == 0)
         return;
     registers_.isr.erase(vector);
-    update_priority();
-    if (registers_.tmr.contains(vector))
+    in_service_ = registers_.isr.highest();
+    processor_priority_ = registers_.ppr(in_service_);
+    moved_ = moved_ or pending_vector() >= 0;
+    if (registers_.tmr.contains(vector)) [[unlikely]]
         context.end_of_interrupt(vector);
 }
 
@@ -101,8 +103,8 @@ constexpr void lapic::end_of_interrupt(auto& context) {
 constexpr void lapic::send_to_self(std::uint8_t vector) {
     if (vector < x86::apic::first_legal_vector)
         raise_error(x86::apic::esr::send_illegal_vector | x86::apic::esr::receive_illegal_vector);
-    else
-        (void)take(delivery_mode::fixed, vector, false);
+    else if (software_enabled())
+        (void)request(vector, false);
 }
 
 /// A write to ICR. IPIs are edge-triggered whatever the trigger bit says; INIT and start-up do not go to the sender.

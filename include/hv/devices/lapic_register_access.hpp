@@ -86,25 +86,38 @@ constexpr auto lapic::read_msr(auto& context, std::uint32_t index, std::uint64_t
 }
 
 constexpr auto lapic::write_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
-    auto const number = index - x86::msr::x2apic_first;
-    if (number == static_cast<std::uint32_t>(reg::end_of_interrupt) and value == 0 and x2apic()) [[likely]] {
-        end_of_interrupt(context); // written most: before the search
-        return true;
-    }
-    if (index == x86::msr::ia32_apic_base)
-        return write_apic_base(value);
     if (index == x86::msr::ia32_tsc_deadline) {
         registers_.timer.set_tsc_deadline(context, value);
         return true;
     }
+    if (x2apic()) {
+        auto const is = [index](reg which) { return index == x86::msr::x2apic_first + static_cast<unsigned>(which); };
+        if (is(reg::end_of_interrupt) and value == 0) [[likely]] {
+            end_of_interrupt(context);
+            return true;
+        }
+        if (is(reg::self_ipi) and value <= 0xff) {
+            send_to_self(static_cast<std::uint8_t>(value));
+            return true;
+        }
+        if (is(reg::task_priority) and value <= 0xff) {
+            write_task_priority(static_cast<std::uint8_t>(value));
+            return true;
+        }
+    }
+    return write_other_msr(context, index, value);
+}
+
+constexpr auto lapic::write_other_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
+    if (index == x86::msr::ia32_apic_base)
+        return write_apic_base(value);
+    auto const number = index - x86::msr::x2apic_first;
     if (not x2apic() or not lapic_access::contains(lapic_access::x2apic_writable, number))
         return false;
     auto const which = static_cast<reg>(number);
     if (not x2apic_accepts(which, value))
         return false;
-    if (which == reg::self_ipi) {
-        send_to_self(static_cast<std::uint8_t>(value));
-    } else if (which == reg::interrupt_command) {
+    if (which == reg::interrupt_command) {
         registers_.icr = value & ~std::uint64_t{x86::apic::icr::delivery_status};
         send(context, value);
     } else {

@@ -115,10 +115,10 @@ struct lapic_registers {
         return x2apic() ? x86::apic::logical_x2apic_id(id) : ldr;
     }
 
-    /// SDM Vol. 3A, "Processor Priority Register (PPR)".
-    [[nodiscard]] constexpr auto ppr() const -> std::uint8_t {
-        auto const in_service = static_cast<std::uint8_t>(isr.highest() & 0xf0);
-        return (tpr & 0xf0) >= in_service ? tpr : in_service;
+    /// `in_service` is the highest vector of ISR. SDM Vol. 3A, "Processor Priority Register (PPR)".
+    [[nodiscard]] constexpr auto ppr(std::uint8_t in_service) const -> std::uint8_t {
+        auto const priority = static_cast<std::uint8_t>(in_service & 0xf0);
+        return (tpr & 0xf0) >= priority ? tpr : priority;
     }
     /// What lowest-priority arbitration compares. SDM Vol. 3A, "Arbitration Priority Register (APR)".
     [[nodiscard]] constexpr auto apr() const -> std::uint8_t {

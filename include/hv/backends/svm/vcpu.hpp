@@ -204,6 +204,10 @@ class vcpu : public events {
     /// An entry with something due, an event to deliver, or an interrupt shadow.
     template <bool Mitigates, typename Host>
     [[nodiscard, gnu::noinline]] auto run_with_more(Host& host, processor& on) -> bool {
+        if (due_ == due::injection and not interrupt_shadow() and injects_no_nmi()) [[likely]] {
+            deliver_only<Mitigates>(on);
+            return true;
+        }
         if ((due_ & due::one_step) != 0) [[unlikely]] {
             step_to_nmi_window<Mitigates>(host, on);
             return not hidden_states_;
@@ -214,6 +218,23 @@ class vcpu : public events {
         if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
             step_out_of_shadow<Mitigates>(host, on);
         return not hidden_states_;
+    }
+
+    /// An entry that delivers an event, of those that block no others, and has nothing else to do.
+    template <bool Mitigates>
+    [[gnu::always_inline]] void deliver_only(processor& on) {
+        auto& control = vmcb_->control;
+        due_ = 0;
+        injected_ = event{control.eventinj};
+        enter_guest<Mitigates>(on);
+        control.clean_bits = clean_after_exit_;
+        if (event{control.exitintinfo | control.exitcode}.valid()) [[unlikely]]
+            return after_trouble(on);
+        injected_ = {};
+        control.eventinj = 0;
+    }
+    [[nodiscard]] auto injects_no_nmi() const -> bool {
+        return event{vmcb_->control.eventinj}.type() != event_type::nmi;
     }
 
     template <bool Mitigates, typename Host>
