@@ -102,10 +102,15 @@ class vcpu {
     [[nodiscard]] auto set_msr(std::uint32_t index, std::uint64_t value) -> status {
         return operations_->set_msr(direct_, index, value);
     }
-    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 5>
+    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 3>
         requires remembers_code<typename Backend::vcpu>
     {
         return operations_->fetch_state(direct_);
+    }
+    [[nodiscard]] auto opcode_length() const -> std::uint8_t
+        requires remembers_code<typename Backend::vcpu>
+    {
+        return operations_->opcode_length(direct_);
     }
 
     void inject(event e) { operations_->inject(direct_, e); }

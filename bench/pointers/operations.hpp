@@ -67,7 +67,8 @@ struct operations {
     std::uint8_t (*cpl)(vcpu const&);
     result<std::uint64_t> (*msr)(vcpu const&, std::uint32_t);
     status (*set_msr)(vcpu&, std::uint32_t, std::uint64_t);
-    std::array<std::uint64_t, 5> (*fetch_state)(vcpu const&);
+    std::array<std::uint64_t, 3> (*fetch_state)(vcpu const&);
+    std::uint8_t (*opcode_length)(vcpu const&);
 
     void (*inject)(vcpu&, event);
     bool (*injection_pending)(vcpu const&);
@@ -137,6 +138,7 @@ inline constexpr operations<Backend, Host> operations_of = [] {
         .msr = [](vcpu const& v, std::uint32_t index) { return v.msr(index); },
         .set_msr = [](vcpu& v, std::uint32_t index, std::uint64_t value) { return v.set_msr(index, value); },
         .fetch_state = nullptr,
+        .opcode_length = nullptr,
 
         .inject = [](vcpu& v, event e) { v.inject(e); },
         .injection_pending = [](vcpu const& v) { return v.injection_pending(); },
@@ -159,8 +161,10 @@ inline constexpr operations<Backend, Host> operations_of = [] {
     };
     if constexpr (tells_next_rip<vcpu>)
         table.next_rip = [](vcpu const& v) { return v.next_rip(); };
-    if constexpr (remembers_code<vcpu>)
+    if constexpr (remembers_code<vcpu>) {
         table.fetch_state = [](vcpu const& v) { return v.fetch_state(); };
+        table.opcode_length = [](vcpu const& v) { return v.opcode_length(); };
+    }
     return table;
 }();
 
