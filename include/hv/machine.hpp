@@ -9,6 +9,7 @@
 #include <hv/memory/nested_leaf.hpp>
 #include <hv/msr.hpp>
 #include <hv/policy.hpp>
+#include <hv/speculation_msrs.hpp>
 #include <hv/trace.hpp>
 #include <hv/x86/control_registers.hpp>
 
@@ -121,6 +122,9 @@ struct machine_checks {
     static_assert(std::derived_from<Machine, default_machine>, "a machine derives from hv::default_machine");
     static_assert(names_mitigations<Machine>,
                   "mitigations is of type hv::mitigation_policy: mitigation_policy::none or defaults");
+    static_assert(Machine::mitigations == mitigation_policy::defaults or
+                      not shows_speculation_msrs<typename Machine::cpuid>(),
+                  "a CPUID profile shows IA32_SPEC_CTRL or its like, which need mitigation_policy::defaults");
     static_assert(Machine::max_vcpus != 0, "a machine has at least one vCPU: max_vcpus must not be 0");
     static_assert(Machine::max_vcpus <= 254, "max_vcpus is at most 254: APIC ids are 8 bits wide and FFh means all");
     static_assert(not Machine::save_restore or Machine::devices::all_saveable,

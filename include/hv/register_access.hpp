@@ -5,6 +5,7 @@
 #include <hv/device_context.hpp>
 #include <hv/devices/lapic.hpp>
 #include <hv/memory/guest_walk.hpp>
+#include <hv/speculation_msrs.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
@@ -298,6 +299,9 @@ template <typename Vcpu>
     std::uint64_t value{};
     if (auto const found = cpu.local().read_msr(context, index, value); found != answer::not_mine)
         return found == answer::done ? value_or_fault{value} : status::not_found;
+    if constexpr (Vcpu::shows_speculation_msrs)
+        if (is_speculation_msr(index))
+            return read_speculation_msr(cpu, index);
     switch (index) {
     case x86::msr::ia32_tsc:
         return cpu.machine().guest_tsc();
@@ -321,6 +325,9 @@ template <typename Vcpu>
     processor_context context{cpu};
     if (auto const found = cpu.local().write_msr(context, index, value); found != answer::not_mine)
         return found == answer::done;
+    if constexpr (Vcpu::shows_speculation_msrs)
+        if (is_speculation_msr(index))
+            return write_speculation_msr(cpu, index, value);
     switch (index) {
     case x86::msr::ia32_tsc:
         cpu.machine().set_guest_tsc(value);

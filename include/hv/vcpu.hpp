@@ -17,6 +17,7 @@
 #include <hv/msr.hpp>
 #include <hv/policy.hpp>
 #include <hv/register_access.hpp>
+#include <hv/speculation_msrs.hpp>
 #include <hv/stats.hpp>
 #include <hv/stay.hpp>
 #include <hv/stop.hpp>
@@ -54,6 +55,7 @@ class vcpu {
     }();
     static constexpr bool answers_hypercalls{Machine::hypercalls};
     static constexpr bool mitigates{Machine::mitigations == mitigation_policy::defaults};
+    static constexpr bool shows_speculation_msrs{hv::shows_speculation_msrs<typename Machine::cpuid>()};
     static constexpr bool traps_descriptor_tables{Machine::descriptor_tables == descriptor_table_policy::exits};
 
     vcpu() = default;
@@ -87,6 +89,8 @@ class vcpu {
     void reset() {
         reset_registers(hardware_);
         fpu_ = {};
+        if constexpr (shows_speculation_msrs)
+            hardware_.speculation().set_control(0);
         events_.clear();
         msrs_.reset();
         if constexpr (has_lapic) {

@@ -76,6 +76,27 @@ template <typename Host>
     host.log(line.view());
 }
 
+/// What the processor has and needs against side channels of speculation, in one line; none if it says nothing.
+template <typename Host>
+[[gnu::cold]] void print_speculation(Host& host, backends::speculation const& has) {
+    text_line<> line;
+    line.text("speculation:");
+    auto const empty = line.view().size();
+    auto const remedy = [&](char const* name, bool there) {
+        if (there)
+            line.text(line.view().size() == empty ? " " : ", ").text(name);
+    };
+    remedy("SPEC_CTRL", has.control != 0);
+    remedy("exchanged by the processor", has.virtual_control);
+    remedy("IBPB", has.barrier);
+    remedy("IBPB at exits", has.barrier_at_exit);
+    remedy("VERW at entries", has.clear_buffers);
+    remedy("L1D flush", has.level1_flush);
+    remedy("at entries", has.flush_at_entry);
+    if (line.view().size() != empty)
+        host.log(line.view());
+}
+
 /// What the processor offers, in one line.
 template <typename Host>
 [[gnu::cold]] void print_processor(Host& host, processor_report const& report) {
@@ -91,6 +112,7 @@ template <typename Host>
     feature("PAUSE loops", report.pause_loops);
     feature("XSETBV intercept", report.xsetbv_intercepted);
     host.log(line.view());
+    print_speculation(host, report.speculation);
 }
 
 /// What time is measured by, in one line. `clock` is the host's tsc_report.

@@ -35,6 +35,7 @@ ROOMS = [
     ("handlers.hpp", "handlers", 3),
     ("hooks.hpp", "hooks", 3),
     ("msr.hpp", "msr", 3),
+    ("speculation_msrs.hpp", "cpuid", 3),
     ("stats.hpp", "stats", 3),
     ("stay.hpp", "stay", 3),
     ("trace.hpp", "trace", 3),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/backends/speculation.hpp>
 #include <hv/event.hpp>
 #include <hv/exit.hpp>
 #include <hv/policy.hpp>
@@ -50,11 +51,12 @@ struct processor_report {
     bool flush_by_asid{};
     bool clean_bits{};
     bool tsc_scaling{};
-    bool xsaves{};                  ///< guests that have XSAVE can have XSAVES
-    bool pause_loops{};             ///< a loop of PAUSE can exit
-    bool bounded_stay{};            ///< the processor ends a guest's stay at a given time itself
-    bool xsetbv_intercepted{};      ///< tried and seen: some emulators ignore the intercept. False if nobody tried
-    std::uint32_t address_spaces{}; ///< ASIDs or VPIDs
+    bool xsaves{};                       ///< guests that have XSAVE can have XSAVES
+    bool pause_loops{};                  ///< a loop of PAUSE can exit
+    bool bounded_stay{};                 ///< the processor ends a guest's stay at a given time itself
+    bool xsetbv_intercepted{};           ///< tried and seen: some emulators ignore the intercept. False if nobody tried
+    std::uint32_t address_spaces{};      ///< ASIDs or VPIDs
+    backends::speculation speculation{}; ///< what mitigation_policy::defaults goes by
 };
 
 /// The guest state of one virtual processor, wherever the hardware keeps it. Values are what the guest sees.

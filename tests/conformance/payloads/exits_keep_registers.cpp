@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
-// also on: pc_variant pc_xsave pc_vmx_apicv
+// also on: pc_variant pc_xsave pc_vmx_apicv pc_speculation
 // smoke: yes
 // judges: every instruction that a hypervisor may take over leaves all other registers alone and goes on behind itself.
 #include "payload.hpp"

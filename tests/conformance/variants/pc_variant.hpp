@@ -12,6 +12,7 @@ struct pc_variant : pc {
     static constexpr hv::descriptor_table_policy descriptor_tables{hv::descriptor_table_policy::exits};
     static constexpr std::array direct_msrs{hv::x86::msr::ia32_fs_base, hv::x86::msr::ia32_gs_base,
                                             hv::x86::msr::ia32_kernel_gs_base};
+    static constexpr hv::mitigation_policy mitigations{hv::mitigation_policy::none};
     static constexpr bool halt_detection{false};
     using trace = hv::trace_ring<256>;
 };

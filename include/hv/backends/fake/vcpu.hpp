@@ -37,6 +37,17 @@ class vcpu {
     unsigned nmi_window_requests{};
     bool bounds_stay{};                  ///< a test gives the processor a timer of its own
     std::uint64_t stay_ends{UINT64_MAX}; ///< on the host's TSC
+    struct speculation_record {
+        std::uint64_t value{};
+        unsigned barriers{}, flushes{};
+
+        [[nodiscard]] auto control() const -> std::uint64_t { return value; }
+        void set_control(std::uint64_t v) { value = v; }
+        void request_barrier() { ++barriers; }
+        void request_level1_flush() { ++flushes; }
+    };
+    /// What the guest asked for against side channels.
+    [[nodiscard]] auto speculation() -> speculation_record& { return speculation_; }
     /// Starts a script at its first step, in place of what is left of the last one.
     void run_script(std::vector<script::step> steps) {
         script = std::move(steps);
@@ -189,6 +200,7 @@ class vcpu {
     std::array<x86::segment, x86::segment_count> segments_{};
     x86::descriptor_table gdtr_{}, idtr_{};
     std::map<std::uint32_t, std::uint64_t> msrs_{};
+    speculation_record speculation_{};
     event slot_{}, interrupted_{};
     processor const* last_processor_{};
     std::uint64_t tag_{};

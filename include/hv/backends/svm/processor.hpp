@@ -20,6 +20,7 @@ class processor {
     [[nodiscard]] auto examine(Host& host) -> processor_report {
         auto report = read_features(host).report();
         report.xsetbv_intercepted = xsetbv_exits_;
+        report.speculation = read_speculation(host);
         return report;
     }
 

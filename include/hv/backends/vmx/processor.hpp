@@ -24,7 +24,9 @@ class processor {
   public:
     template <typename Host>
     [[nodiscard]] auto examine(Host& host) -> processor_report {
-        return read_features(host).report();
+        auto report = read_features(host).report();
+        report.speculation = read_speculation(host);
+        return report;
     }
     /// What this machine needs and a processor that suffices for others lacks; empty if nothing.
     template <typename Host>
