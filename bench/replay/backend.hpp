@@ -71,6 +71,16 @@ template <typename... Exits, typename Handler>
     return answer;
 }
 
+/// See hv::remembers_code.
+[[nodiscard]] constexpr auto opcode_length_of(std::uint8_t kind) -> std::uint8_t {
+    if (kind == exits::number_of<exits::hypercall>)
+        return 3;
+    return kind == exits::number_of<exits::cpuid> or kind == exits::number_of<exits::msr_read> or
+                   kind == exits::number_of<exits::msr_write>
+               ? 2
+               : 0;
+}
+
 } // namespace detail
 
 /// The fake backend's virtual processor, whose guest is a recording.
@@ -81,8 +91,19 @@ class vcpu : public backends::fake::vcpu {
         next_ = steps.data();
         end_ = next_ + steps.size();
     }
-    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 5> {
-        return {cr0(), cr3(), cr4(), efer(), code_};
+    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 3> { return {cr3(), paging_changes_, code_}; }
+    [[nodiscard]] auto opcode_length() const -> std::uint8_t { return opcode_length_; }
+    void set_cr0(std::uint64_t value) {
+        fake::vcpu::set_cr0(value);
+        ++paging_changes_;
+    }
+    void set_cr4(std::uint64_t value) {
+        fake::vcpu::set_cr4(value);
+        ++paging_changes_;
+    }
+    void set_efer(std::uint64_t value) {
+        fake::vcpu::set_efer(value);
+        ++paging_changes_;
     }
     void set_segment(x86::segment_name name, x86::segment const& value) {
         fake::vcpu::set_segment(name, value);
@@ -107,6 +128,7 @@ class vcpu : public backends::fake::vcpu {
         set_rflags(r.rflags);
         set_interrupt_shadow(r.interrupt_shadow);
         length_ = r.length;
+        opcode_length_ = detail::opcode_length_of(r.kind);
         return detail::hand_over(exits::all{}, r, handler);
     }
 
@@ -114,7 +136,8 @@ class vcpu : public backends::fake::vcpu {
     step const* next_{};
     step const* end_{};
     std::uint64_t code_{};
-    std::uint8_t length_{};
+    std::uint64_t paging_changes_{};
+    std::uint8_t length_{}, opcode_length_{};
 };
 
 /// The fake backend with recordings for guests. A processor without next-RIP is not modelled.

@@ -109,8 +109,9 @@ void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& eve
 /// Retires an instruction that ends before `next`: RIP moves in its width.
 template <typename Hardware>
 void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    if (next >> 32 == 1 and not is_64_bit(hardware)) [[unlikely]]
-        next &= 0xffff'ffff;
+    constexpr std::uint64_t four_gib{1ull << 32};
+    if (next - four_gib < 16 and not is_64_bit(hardware)) [[unlikely]] // no instruction is longer
+        next -= four_gib;
     retire_instruction(hardware, next, events);
 }
 

@@ -206,7 +206,9 @@ class board<meta::types<Devices...>> {
             if (not reaches<e>(port, size))
                 return answer::part;
             if constexpr (Watches)
-                self.template writing<e.owner>([&](auto& device) { device.write_port(context, port, size, value); });
+                self.template writing<e.owner>([&](auto& device) __attribute__((always_inline)) {
+                    device.write_port(context, port, size, value);
+                });
             else
                 meta::get<e.owner>(self.devices_).write_port(context, port, size, value);
             return answer::whole;
@@ -246,8 +248,9 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::mmio[Entry];
             if (e.end - address < size)
                 return answer::part;
-            self.template writing<e.owner>(
-                [&](auto& device) { device.write_mmio(context, address - e.first, size, value); });
+            self.template writing<e.owner>([&](auto& device) __attribute__((always_inline)) {
+                device.write_mmio(context, address - e.first, size, value);
+            });
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
@@ -278,7 +281,7 @@ class board<meta::types<Devices...>> {
         template <std::size_t Entry>
         [[gnu::always_inline]] auto hit() -> msr_answer {
             auto const ok = self.template writing<tables::msrs[Entry].owner>(
-                [&](auto& device) { return device.write_msr(context, index, value); });
+                [&](auto& device) __attribute__((always_inline)) { return device.write_msr(context, index, value); });
             return ok ? msr_answer::done : msr_answer::fault;
         }
         [[gnu::always_inline]] auto miss() -> msr_answer { return msr_answer::not_mine; }
