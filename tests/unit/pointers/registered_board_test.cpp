@@ -109,9 +109,12 @@ TEST_CASE("handlers in tables do what comparisons with constants do") {
                 return {static_cast<unsigned>(board.write_msr(context, static_cast<std::uint32_t>(near), value)), 0, 0};
             }
         };
+        auto const deadline = pointed.deadline();
         REQUIRE(on(direct, wanted) == on(pointed, got));
         REQUIRE(direct.deadline() == pointed.deadline());
-        REQUIRE(direct.take_timers_touched() == pointed.take_timers_touched());
+        bool const may_have_moved{direct.take_timers_touched()}, noticed{pointed.take_timers_touched()};
+        REQUIRE((noticed or pointed.deadline() == deadline));
+        REQUIRE((may_have_moved or not noticed)); // split writes ask no device
     }
     CHECK(wanted.seen.size() > 4'000);
     CHECK(wanted.seen == got.seen);
