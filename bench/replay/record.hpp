@@ -50,4 +50,6 @@ struct header {
     std::uint32_t leaf_count{};
 };
 
+static_assert(sizeof(header) == 24 and sizeof(cpuid_leaf) == 24); // replay.py knows them
+
 } // namespace hv::replay
