@@ -20,7 +20,7 @@
 namespace hv {
 
 /// The CR4 bits that a guest with these leaves may set.
-[[nodiscard]] constexpr auto supported_cr4(cpuid_table const& leaves) -> std::uint64_t {
+[[nodiscard, gnu::cold]] constexpr auto supported_cr4(cpuid_table const& leaves) -> std::uint64_t {
     namespace bits = x86::cpuid_bits;
     std::uint64_t supported{x86::cr4::pce};
     if (auto const* leaf = leaves.find(1, 0)) {
@@ -106,7 +106,8 @@ namespace hv {
 
 /// How many bytes XSAVE writes for these states: legacy region, header, and the last state in the standard format. SDM
 /// Vol. 1, "Standard Format of XSAVE Area".
-[[nodiscard]] constexpr auto xsave_area_size(cpuid_table const& leaves, std::uint64_t states) -> std::uint32_t {
+[[nodiscard, gnu::cold, gnu::noinline]] constexpr auto xsave_area_size(cpuid_table const& leaves, std::uint64_t states)
+    -> std::uint32_t {
     std::uint32_t size{512 + 64};
     for (std::uint32_t i{2}; i != 64; ++i)
         if ((states >> i & 1) != 0)
@@ -117,7 +118,8 @@ namespace hv {
 }
 
 /// How many bytes XSAVEC and XSAVES write for these states. SDM Vol. 1, "Compacted Format of XSAVE Area".
-[[nodiscard]] constexpr auto compacted_area_size(cpuid_table const& leaves, std::uint64_t states) -> std::uint32_t {
+[[nodiscard, gnu::cold, gnu::noinline]] constexpr auto compacted_area_size(cpuid_table const& leaves,
+                                                                           std::uint64_t states) -> std::uint32_t {
     constexpr std::uint32_t aligned{1u << 1}; // ECX of the state's subleaf
     std::uint32_t size{512 + 64};
     for (std::uint32_t i{2}; i != 64; ++i)
@@ -215,7 +217,7 @@ template <typename Vcpu>
 }
 
 template <typename Vcpu>
-[[nodiscard]] auto write_control_register(Vcpu& cpu, unsigned number, std::uint64_t value) -> bool {
+[[nodiscard, gnu::cold]] auto write_control_register(Vcpu& cpu, unsigned number, std::uint64_t value) -> bool {
     auto& hardware = cpu.hardware();
     auto const now = control_state_of(cpu);
     switch (number) {

@@ -44,20 +44,15 @@ constexpr std::array<std::string_view, 22> exception_names{"divide error",
                                                            "control protection exception"};
 
 [[gnu::cold]] void print_registers(host& h, trap_frame const& f) {
-    struct cell {
-        std::string_view name;
-        std::uint64_t value;
-    };
-    std::array const cells{
-        cell{"rax", f.rax},      cell{"rbx", f.rbx},      cell{"rcx", f.rcx},      cell{"rdx", f.rdx},
-        cell{"rsi", f.rsi},      cell{"rdi", f.rdi},      cell{"rbp", f.rbp},      cell{"rsp", f.rsp},
-        cell{"r8 ", f.r8},       cell{"r9 ", f.r9},       cell{"r10", f.r10},      cell{"r11", f.r11},
-        cell{"r12", f.r12},      cell{"r13", f.r13},      cell{"r14", f.r14},      cell{"r15", f.r15},
-        cell{"cr0", read_cr0()}, cell{"cr2", read_cr2()}, cell{"cr3", read_cr3()}, cell{"cr4", read_cr4()}};
-    for (std::size_t i{0}; i != cells.size(); i += 4) {
+    static constexpr std::array<std::string_view, 20> names{"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp",
+                                                            "rsp", "r8 ", "r9 ", "r10", "r11", "r12", "r13",
+                                                            "r14", "r15", "cr0", "cr2", "cr3", "cr4"};
+    std::array const values{f.rax, f.rbx, f.rcx, f.rdx, f.rsi, f.rdi, f.rbp,      f.rsp,      f.r8,       f.r9,
+                            f.r10, f.r11, f.r12, f.r13, f.r14, f.r15, read_cr0(), read_cr2(), read_cr3(), read_cr4()};
+    for (std::size_t i{0}; i != names.size(); i += 4) {
         text t;
         for (std::size_t j{i}; j != i + 4; ++j)
-            (t << "  " << cells[j].name << " ").hex(cells[j].value, 16);
+            (t << "  " << names[j] << " ").hex(values[j], 16);
         h.log(t.view());
     }
 }

@@ -22,13 +22,21 @@ inline constexpr std::uint8_t uncached{7}; ///< UC-, in PAT only
 
 /// Whether IA32_PAT may hold this value: every byte a defined type.
 [[nodiscard]] constexpr auto is_valid_pat(std::uint64_t value) -> bool {
-    for (unsigned shift{0}; shift != 64; shift += 8)
-        if (auto const type = static_cast<std::uint8_t>(value >> shift);
-            not is_mtrr_type(type) and type != memory_type::uncached)
-            return false;
-    return true;
+    constexpr std::uint64_t in_each_byte{0x0101'0101'0101'0101};
+    auto const two_or_three = value >> 1 & ~(value >> 2) & in_each_byte; // the types below 8 that are none
+    return (value & 0xf8 * in_each_byte) == 0 and two_or_three == 0;
 }
 
 inline constexpr std::uint64_t pat_at_reset{0x0007040600070406};
+
+static_assert([] {
+    for (unsigned shift{0}; shift != 64; shift += 8)
+        for (unsigned type{0}; type != 0x100; ++type) {
+            bool const defined{is_mtrr_type(static_cast<std::uint8_t>(type)) or type == memory_type::uncached};
+            if (is_valid_pat((pat_at_reset & ~(0xffull << shift)) | std::uint64_t{type} << shift) != defined)
+                return false;
+        }
+    return true;
+}());
 
 } // namespace hv::x86

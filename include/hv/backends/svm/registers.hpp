@@ -106,30 +106,11 @@ class registers {
     }
 
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
-        auto const& save = vmcb_->save;
-        switch (name) {
-        case x86::segment_name::es:
-            return from_vmcb(save.es);
-        case x86::segment_name::cs:
-            return from_vmcb(save.cs);
-        case x86::segment_name::ss: {
-            auto s = from_vmcb(save.ss); // the processor keeps CPL apart; everywhere else it is SS.DPL
-            s.access = (s.access & ~x86::segment_access::dpl) | std::uint32_t{save.cpl}
+        auto s = from_vmcb(stored_segment(name));
+        if (name == x86::segment_name::ss) // the processor keeps CPL apart; everywhere else it is SS.DPL
+            s.access = (s.access & ~x86::segment_access::dpl) | std::uint32_t{vmcb_->save.cpl}
                                                                     << x86::segment_access::dpl_shift;
-            return s;
-        }
-        case x86::segment_name::ds:
-            return from_vmcb(save.ds);
-        case x86::segment_name::fs:
-            return from_vmcb(save.fs);
-        case x86::segment_name::gs:
-            return from_vmcb(save.gs);
-        case x86::segment_name::ldtr:
-            return from_vmcb(save.ldtr);
-        case x86::segment_name::tr:
-            return from_vmcb(save.tr);
-        }
-        return {};
+        return s;
     }
     void set_segment(x86::segment_name name, x86::segment const& value) {
         auto& save = vmcb_->save;
@@ -249,6 +230,29 @@ class registers {
     void set_xcr0(std::uint64_t value) { xcr0_ = value; }
 
   protected:
+    [[nodiscard]] auto stored_segment(x86::segment_name name) const -> vmcb_segment {
+        auto const& save = vmcb_->save;
+        switch (name) {
+        case x86::segment_name::es:
+            return save.es;
+        case x86::segment_name::cs:
+            return save.cs;
+        case x86::segment_name::ss:
+            return save.ss;
+        case x86::segment_name::ds:
+            return save.ds;
+        case x86::segment_name::fs:
+            return save.fs;
+        case x86::segment_name::gs:
+            return save.gs;
+        case x86::segment_name::ldtr:
+            return save.ldtr;
+        case x86::segment_name::tr:
+            break;
+        }
+        return save.tr;
+    }
+
     static constexpr std::uint64_t cr4_never{x86::cr4::vmxe | x86::cr4::smxe | x86::cr4::pke | x86::cr4::cet};
 
     [[nodiscard]] auto with_lma(std::uint64_t efer) const -> std::uint64_t {
