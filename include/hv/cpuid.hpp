@@ -30,6 +30,7 @@ struct cpuid_entry {
     bool match_index{};
     bool moves{}; ///< parts of it are the guest's present state; `assign` finds out
     x86::cpuid_result values{};
+    std::uint32_t at_once{}; ///< `function`, if the values answer it whatever the index; `assign` finds out
 };
 
 /// Leaves that hold state which moves: the APIC id, whether the APIC is on, CR4.OSXSAVE (1); sizes by XCR0 (Dh); the
@@ -65,6 +66,11 @@ class cpuid_table {
 
     [[nodiscard]] constexpr auto entries() const -> std::span<cpuid_entry const> { return {entries_.data(), count_}; }
 
+    /// The only leaf that may answer this function at once: it does if its `at_once` is the function.
+    [[nodiscard, gnu::always_inline]] constexpr auto candidate(std::uint32_t function) const -> cpuid_entry const& {
+        return entries_[first_[place_of(function)]];
+    }
+
     /// What CPUID answers; null for a leaf that does not exist and reads as zeros.
     [[nodiscard, gnu::always_inline]] constexpr auto find(std::uint32_t function, std::uint32_t index) const
         -> cpuid_entry const* {
@@ -88,7 +94,9 @@ class cpuid_table {
 
     constexpr void store(std::size_t at, cpuid_entry const& entry) {
         entries_[at] = entry;
-        entries_[at].moves = has_moving_parts(entry.function);
+        auto const moves = has_moving_parts(entry.function);
+        entries_[at].moves = moves;
+        entries_[at].at_once = moves or entry.match_index ? ~entry.function : entry.function;
     }
 
     /// Leaves come in four ranges, by the two highest bits, and have low numbers there: those below `numbers` are found
@@ -99,7 +107,7 @@ class cpuid_table {
         return function & 0x3fff'ffff;
     }
     [[nodiscard]] static constexpr auto place_of(std::uint32_t function) -> std::size_t {
-        return (function >> 30) * numbers + number_of(function);
+        return (function >> 30) * numbers + function % numbers;
     }
     [[nodiscard]] constexpr auto first_of(std::uint32_t function) const -> std::size_t {
         if (number_of(function) < numbers) [[likely]]
@@ -110,7 +118,7 @@ class cpuid_table {
         return i;
     }
 
-    std::array<cpuid_entry, capacity> entries_{};
+    std::array<cpuid_entry, capacity + 1> entries_{}; ///< the last stands for leaves that do not exist
     std::array<std::uint8_t, 4 * numbers> first_ = [] {
         std::array<std::uint8_t, 4 * numbers> none{};
         none.fill(absent);

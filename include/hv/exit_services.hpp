@@ -69,12 +69,10 @@ class exit_services {
 
     [[gnu::always_inline]] auto on(exits::cpuid const&) -> verdict {
         auto const function = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rax));
-        auto const index = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rcx));
-        auto const values = read_cpuid(cpu_, function, index);
-        cpu_.set_gpr(x86::gpr::rax, values.eax);
-        cpu_.set_gpr(x86::gpr::rbx, values.ebx);
-        cpu_.set_gpr(x86::gpr::rcx, values.ecx);
-        cpu_.set_gpr(x86::gpr::rdx, values.edx);
+        if (auto const& leaf = cpu_.cpuid().candidate(function); leaf.at_once == function) [[likely]]
+            set_cpuid(leaf.values);
+        else
+            answer_cpuid(function);
         return verdict::advance;
     }
 
@@ -282,6 +280,16 @@ class exit_services {
                 return verdict::leave;
         } while (not delivery.has_wake_up());
         return verdict::advance;
+    }
+
+    [[gnu::always_inline]] void set_cpuid(x86::cpuid_result const& values) {
+        cpu_.set_gpr(x86::gpr::rax, values.eax);
+        cpu_.set_gpr(x86::gpr::rbx, values.ebx);
+        cpu_.set_gpr(x86::gpr::rcx, values.ecx);
+        cpu_.set_gpr(x86::gpr::rdx, values.edx);
+    }
+    [[gnu::noinline]] void answer_cpuid(std::uint32_t function) {
+        set_cpuid(read_cpuid(cpu_, function, static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rcx))));
     }
 
     [[nodiscard, gnu::noinline]] static auto on_string(Vcpu& cpu, exits::io_port const& exit) -> verdict {

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 /// CPUID, MSRs and control registers as one virtual processor shows them to its guest. Each write answers false where
 /// the guest gets #GP(0).
@@ -132,23 +133,28 @@ namespace hv {
     return size;
 }
 
-/// A leaf with moving parts: see has_moving_parts.
+/// Leaf 1 with its moving parts: see has_moving_parts.
+template <typename Vcpu>
+[[nodiscard, gnu::always_inline]] inline auto moving_leaf_1(Vcpu& cpu, x86::cpuid_result values) -> x86::cpuid_result {
+    namespace bits = x86::cpuid_bits;
+    values.ebx = (values.ebx & 0x00ffffff) | cpu.id() << 24;
+    values.ecx &= ~(bits::leaf1_ecx::osxsave | bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline);
+    values.edx &= ~bits::leaf1_edx::apic;
+    if ((values.ecx & bits::leaf1_ecx::xsave) != 0 and (cpu.hardware().cr4() & x86::cr4::osxsave) != 0)
+        values.ecx |= bits::leaf1_ecx::osxsave;
+    if constexpr (Vcpu::has_lapic) {
+        values.ecx |= bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline;
+        if (cpu.apic().enabled())
+            values.edx |= bits::leaf1_edx::apic;
+    }
+    return values;
+}
+
+/// The other leaves with moving parts.
 template <typename Vcpu>
 [[nodiscard, gnu::noinline]] auto moving_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index,
                                                x86::cpuid_result values) -> x86::cpuid_result {
-    if (function == 1) {
-        namespace bits = x86::cpuid_bits;
-        values.ebx = (values.ebx & 0x00ffffff) | cpu.id() << 24;
-        values.ecx &= ~(bits::leaf1_ecx::osxsave | bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline);
-        values.edx &= ~bits::leaf1_edx::apic;
-        if ((values.ecx & bits::leaf1_ecx::xsave) != 0 and (cpu.hardware().cr4() & x86::cr4::osxsave) != 0)
-            values.ecx |= bits::leaf1_ecx::osxsave;
-        if constexpr (Vcpu::has_lapic) {
-            values.ecx |= bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline;
-            if (cpu.apic().enabled())
-                values.edx |= bits::leaf1_edx::apic;
-        }
-    } else if (function == 7) {
+    if (function == 7) {
         values.ecx &= ~x86::cpuid_bits::leaf7_ecx::ospke; // CR4.PKE is never set
     } else if (function == 0xd and index == 0) {
         values.ebx = xsave_area_size(cpu.cpuid(), cpu.hardware().xcr0());
@@ -172,9 +178,11 @@ template <typename Vcpu>
 template <typename Vcpu>
 [[nodiscard, gnu::always_inline]] inline auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index)
     -> x86::cpuid_result {
-    auto const* leaf = cpu.cpuid().find(function, index);
+    auto const* const leaf = std::as_const(cpu.cpuid()).find(function, index);
     if (leaf == nullptr)
         return {};
+    if (leaf->moves and function == 1)
+        return moving_leaf_1(cpu, leaf->values);
     if (leaf->moves)
         return moving_cpuid(cpu, function, index, leaf->values);
     return leaf->values;

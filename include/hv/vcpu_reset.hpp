@@ -93,22 +93,27 @@ void raise_debug_trap(Hardware& hardware, event_queue& events, std::uint64_t cau
 }
 inline constexpr std::uint64_t single_step_cause{1u << 14};
 
-/// Retires the present instruction: RIP moves to `next`, which ends the interrupt shadow, RF falls, and a set TF raises
-/// the single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
+/// The rest of retiring an instruction that began with RF or TF.
 template <typename Hardware>
-void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    auto const flags = hardware.rflags();
-    hardware.set_rip(next);
-    if ((flags & (x86::rflags::rf | x86::rflags::tf)) == 0) [[likely]]
-        return;
+[[gnu::noinline]] void retire_flags(Hardware& hardware, std::uint64_t flags, event_queue& events) {
     hardware.set_rflags(flags & ~x86::rflags::rf);
     if ((flags & x86::rflags::tf) != 0)
         raise_debug_trap(hardware, events, single_step_cause);
 }
 
+/// Retires the present instruction: RIP moves to `next`, which ends the interrupt shadow, RF falls, and a set TF raises
+/// the single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
+template <typename Hardware>
+[[gnu::always_inline]] inline void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
+    auto const flags = hardware.rflags();
+    hardware.set_rip(next);
+    if ((flags & (x86::rflags::rf | x86::rflags::tf)) != 0) [[unlikely]]
+        retire_flags(hardware, flags, events);
+}
+
 /// Retires an instruction that ends before `next`: RIP moves in its width.
 template <typename Hardware>
-void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
+[[gnu::always_inline]] inline void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
     constexpr std::uint64_t four_gib{1ull << 32};
     if (next - four_gib < 16 and not is_64_bit(hardware)) [[unlikely]] // no instruction is longer
         next -= four_gib;

@@ -165,12 +165,18 @@ class vcpu : public apic<WorldSwitch> {
         }
     }
 
-    /// Exits by events have a length too where an instruction raised them; nobody is to step over it.
-    [[nodiscard, gnu::always_inline]] auto instruction_length() const -> std::uint8_t {
-        if (refused_ or not is_instruction(static_cast<exit_code>(this->vmcs_.template read<exit_reason>())))
+    /// RIP behind the instruction that exited, 0: unknown. Exits by events have a length too where an instruction
+    /// raised them; nobody is to step over it. The processor must be attached.
+    [[nodiscard, gnu::always_inline]] auto next_rip() const -> std::uint64_t {
+        if (not is_instruction(static_cast<exit_code>(this->vmcs_.template read<exit_reason>()))) [[unlikely]]
+            return 0;
+        return this->rip() + (WorldSwitch::vmread(vm_exit_instruction_length.encoding) & 15);
+    }
+    [[nodiscard]] auto instruction_length() const -> std::uint8_t {
+        if (not is_instruction(static_cast<exit_code>(this->vmcs_.template read<exit_reason>())))
             return 0;
         auto const length = this->vmcs_.template read<vm_exit_instruction_length>();
-        return length - 1 < 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
+        return length <= 15 ? static_cast<std::uint8_t>(length) : std::uint8_t{0};
     }
 
     /// See hv::bounds_stay.
@@ -210,9 +216,8 @@ class vcpu : public apic<WorldSwitch> {
     /// exits, so this is no doing of the guest's.
     [[nodiscard]] auto holds_hidden_states() const -> bool { return hidden_states_; }
 
-    /// How the last attempt to enter ended, and whether the processor refused it.
+    /// How the last attempt to enter ended.
     [[nodiscard]] auto outcome() const -> entry_outcome { return outcome_; }
-    [[nodiscard]] auto was_refused() const -> bool { return refused_; }
     [[nodiscard]] auto has_string_io_information() const -> bool { return string_io_information_; }
 
     template <typename Host>
@@ -313,7 +318,6 @@ class vcpu : public apic<WorldSwitch> {
         if (outcome_ != entry_outcome::exited or (this->vmcs_.template read<exit_reason>() & entry_failure_bit) != 0)
             [[unlikely]]
             return refuse();
-        refused_ = false;
         launched_ = true;
         this->due_ &= ~(due::first_entry | due::event);
         this->after_delivery();
@@ -321,8 +325,9 @@ class vcpu : public apic<WorldSwitch> {
     }
 
     [[nodiscard]] auto refuse() -> bool {
-        refused_ = true;
         this->due_ |= due::first_entry; // whatever comes next goes the long way
+        if (outcome_ != entry_outcome::exited)
+            this->vmcs_.template note<exit_reason>(entry_failure_bit); // there was no exit
         if (not launched_)
             host_rsp_ = 0;
         this->entry_was_refused();
@@ -416,7 +421,6 @@ class vcpu : public apic<WorldSwitch> {
     guest_speculation<WorldSwitch> speculation_{};
     std::uint16_t vpid_{};
     entry_outcome outcome_{};
-    bool refused_{};
     bool hidden_states_{};
     bool launched_{};
     bool zero_length_events_{};
