@@ -94,7 +94,7 @@ constexpr void lapic::end_of_interrupt(auto& context) {
     registers_.isr.erase(vector);
     in_service_ = registers_.isr.highest();
     processor_priority_ = registers_.ppr(in_service_);
-    moved_ = moved_ or pending_vector() >= 0;
+    moved_ = moved_ or highest_request_ != 0; // the task priority may be what holds it back now
     if (registers_.tmr.contains(vector)) [[unlikely]]
         context.end_of_interrupt(vector);
 }

@@ -297,3 +297,15 @@ TEST_CASE("what a message asks of the processor") {
     CHECK(ask({.mode = delivery_mode::external}) == lapic_request::external);
     CHECK(ask({.vector = 0x40, .mode = static_cast<delivery_mode>(3)}) == lapic_request::nothing);
 }
+
+TEST_CASE("the end of an interrupt is noticed where the task priority alone holds the next one back") {
+    auto b = xapic();
+    b.set(reg::task_priority, 0x60);
+    (void)b.accept(0x6f);
+    (void)b.accept(0x70);
+    b.take(0x70);
+    b.apic.take_moved();
+    b.end();
+    CHECK(b.apic.held_back());
+    CHECK(b.apic.moved());
+}
