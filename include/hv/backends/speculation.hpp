@@ -67,35 +67,37 @@ class guest_speculation {
         return (has.clear_buffers ? switch_work::clear_buffers : 0) |
                (has.barrier_at_exit ? switch_work::barrier_at_exit : 0);
     }
-    /// Last before the world switch.
-    [[gnu::always_inline]] void enter(processor_speculation const& on) {
-        if (due_ != 0) [[unlikely]]
-            obey(on);
-        if (switched_ != on.host_control)
-            WorldSwitch::write_msr(x86::msr::ia32_spec_ctrl, switched_);
+    /// Last before the world switch. True if something was to do, so that virtual_control may have moved.
+    [[gnu::always_inline]] auto enter(processor_speculation const& on) -> bool {
+        if (due_ == 0) [[likely]]
+            return false;
+        obey(on);
+        return true;
     }
     /// First behind it.
     [[gnu::always_inline]] void leave(processor_speculation const& on) const {
-        if (switched_ != on.host_control)
+        if ((due_ & due_exchange) != 0) [[unlikely]]
             WorldSwitch::write_msr(x86::msr::ia32_spec_ctrl, on.host_control);
     }
 
   private:
-    static constexpr std::uint8_t due_control{1u << 0}, due_barrier{1u << 1}, due_flush{1u << 2};
+    static constexpr std::uint8_t due_control{1u << 0}, due_barrier{1u << 1}, due_flush{1u << 2}, due_exchange{1u << 3};
 
     [[gnu::noinline]] void obey(processor_speculation const& on) {
         auto const& has = on.has;
         virtual_ = has.virtual_control ? control_ & has.control : 0;
-        switched_ = on.host_control | (has.virtual_control ? 0 : control_ & has.control);
+        auto const switched = on.host_control | (has.virtual_control ? 0 : control_ & has.control);
         if ((due_ & due_barrier) != 0 and has.barrier)
             WorldSwitch::write_msr(x86::msr::ia32_pred_cmd, x86::pred_cmd::ibpb);
         if (has.level1_flush and (has.flush_at_entry or (due_ & due_flush) != 0))
             WorldSwitch::write_msr(x86::msr::ia32_flush_cmd, x86::flush_cmd::l1d_flush);
-        due_ = has.flush_at_entry ? due_flush : std::uint8_t{0};
+        bool const exchanges{switched != on.host_control};
+        if (exchanges)
+            WorldSwitch::write_msr(x86::msr::ia32_spec_ctrl, switched);
+        due_ = static_cast<std::uint8_t>((has.flush_at_entry ? due_flush : 0) | (exchanges ? due_exchange : 0));
     }
 
     std::uint64_t control_{};
-    std::uint64_t switched_{}; ///< IA32_SPEC_CTRL while the guest runs
     std::uint64_t virtual_{};
     std::uint8_t due_{};
 };

@@ -193,8 +193,8 @@ class vcpu : public events {
     template <bool Mitigates>
     [[gnu::always_inline]] void enter_guest([[maybe_unused]] processor& on) {
         if constexpr (Mitigates) {
-            speculation_.enter(on.speculation_);
-            vmcb_->save.spec_ctrl = speculation_.virtual_control();
+            if (speculation_.enter(on.speculation_)) [[unlikely]]
+                vmcb_->save.spec_ctrl = speculation_.virtual_control();
         }
         WorldSwitch::template enter<Mitigates>(gprs_.data(), physical_, host_state_);
         if constexpr (Mitigates)

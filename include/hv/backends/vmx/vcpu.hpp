@@ -196,7 +196,7 @@ class vcpu : public apic<WorldSwitch> {
             start_timer(now);
         WorldSwitch::write_cr2(this->cr2_);
         if constexpr (Mitigates)
-            speculation_.enter(on.speculation_);
+            static_cast<void>(speculation_.enter(on.speculation_));
         outcome_ = WorldSwitch::template enter<Mitigates>(this->gprs_.data(), launched_, &host_rsp_);
         if constexpr (Mitigates)
             speculation_.leave(on.speculation_);
