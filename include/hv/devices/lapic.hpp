@@ -248,8 +248,7 @@ class lapic {
     [[nodiscard]] constexpr auto write_apic_base(std::uint64_t value) -> bool;
     [[nodiscard]] static constexpr auto x2apic_accepts(reg number, std::uint64_t value) -> bool;
     /// Of an MSR that is not written all the time.
-    [[nodiscard, gnu::noinline]] constexpr auto write_other_msr(auto& context, std::uint32_t index, std::uint64_t value)
-        -> bool;
+    [[nodiscard, gnu::noinline]] auto write_other_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool;
     [[nodiscard]] constexpr auto read_register(auto& context, reg number) const -> std::uint32_t;
     constexpr void write_register(auto& context, reg number, std::uint32_t value);
 

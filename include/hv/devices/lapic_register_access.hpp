@@ -108,7 +108,7 @@ constexpr auto lapic::write_msr(auto& context, std::uint32_t index, std::uint64_
     return write_other_msr(context, index, value);
 }
 
-constexpr auto lapic::write_other_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
+auto lapic::write_other_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
     if (index == x86::msr::ia32_apic_base)
         return write_apic_base(value);
     auto const number = index - x86::msr::x2apic_first;
