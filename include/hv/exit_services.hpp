@@ -265,7 +265,7 @@ class exit_services {
     }
 
   private:
-    [[nodiscard, gnu::noinline]] auto sleep() -> verdict {
+    [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> verdict {
         auto& machine = cpu_.machine();
         event_delivery<Vcpu> delivery{cpu_};
         do {

@@ -72,7 +72,7 @@ class event_delivery {
 
   private:
     /// What `deliver` does where there is more to deliver than a vector of the local APIC.
-    [[nodiscard, gnu::noinline]] auto deliver_more(bool busy) -> bool {
+    [[nodiscard, gnu::cold, gnu::noinline]] auto deliver_more(bool busy) -> bool {
         auto& hardware = cpu_.hardware();
         if (not busy and not deliver_first()) [[unlikely]]
             return false;
@@ -86,7 +86,7 @@ class event_delivery {
 
     /// The order is the reference interface's (vm_entry_intinfo): an interrupted event or exception, NMI, ExtINT, local
     /// APIC.
-    [[nodiscard]] auto deliver_first() -> bool {
+    [[nodiscard, gnu::cold]] auto deliver_first() -> bool {
         auto& events = cpu_.events();
         if (must_deliver_now()) [[unlikely]] {
             auto const next = events.take();

@@ -70,7 +70,7 @@ namespace detail {
 } // namespace detail
 
 /// SDM Vol. 2A, "Instruction Format" and "Addressing-Mode Encoding of ModR/M and SIB".
-[[nodiscard]] constexpr auto decode_plain_move(code_bytes const& code) -> plain_move {
+[[nodiscard, gnu::cold, gnu::noinline]] constexpr auto decode_plain_move(code_bytes const& code) -> plain_move {
     using enum plain_move::form;
     unsigned taken{};
     auto const next = [&code, &taken] { return static_cast<std::uint8_t>(code.low >> 8 * taken++); };
