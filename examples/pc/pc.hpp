@@ -28,3 +28,11 @@ struct pc_trace : pc {
 struct pc_vmx_trace : pc_trace {
     using backend = hv::vmx;
 };
+
+/// Several processors, as many of them as the image is told.
+struct pc_smp : pc {
+    static constexpr unsigned max_vcpus{8};
+};
+struct pc_vmx_smp : pc_smp {
+    using backend = hv::vmx;
+};

@@ -10,11 +10,14 @@
 namespace hv {
 
 /// The services that devices of machine scope get from a vm. Made anew for each call into the board; reads the clock at
-/// most once, so time stands still during the call.
+/// most once, so time stands still during the call. While one lives the board is its thread's alone.
 template <typename Vm>
 class machine_context {
   public:
-    explicit machine_context(Vm& machine) : vm_{machine} {}
+    explicit machine_context(Vm& machine) : vm_{machine} { vm_.enter_board(); }
+    ~machine_context() { vm_.leave_board(); }
+    machine_context(machine_context const&) = delete;
+    auto operator=(machine_context const&) -> machine_context& = delete;
 
     [[nodiscard]] auto now() -> instant {
         if (now_ == never)
@@ -55,11 +58,14 @@ class restoring_context {
     instant now_;
 };
 
-/// The services that a local APIC gets from its vCPU.
+/// The services that a local APIC gets from its vCPU, whose thread alone makes one.
 template <typename Vcpu>
 class processor_context {
   public:
     explicit processor_context(Vcpu& processor) : vcpu_{processor} {}
+    ~processor_context() { vcpu_.show_route(); }
+    processor_context(processor_context const&) = delete;
+    auto operator=(processor_context const&) -> processor_context& = delete;
 
     [[nodiscard]] auto now() -> instant {
         if (now_ == never)
@@ -67,8 +73,8 @@ class processor_context {
         return now_;
     }
     [[nodiscard]] auto processor_id() const -> std::uint32_t { return vcpu_.id(); }
-    [[nodiscard]] auto guest_tsc() const -> std::uint64_t { return vcpu_.machine().guest_tsc(); }
-    [[nodiscard]] auto instant_of_tsc(std::uint64_t tsc) -> instant { return vcpu_.machine().instant_of_tsc(tsc); }
+    [[nodiscard]] auto guest_tsc() const -> std::uint64_t { return vcpu_.guest_tsc(); }
+    [[nodiscard]] auto instant_of_tsc(std::uint64_t tsc) -> instant { return vcpu_.instant_of_tsc(tsc); }
     void send(interrupt_message const& message) { vcpu_.machine().deliver(message, &vcpu_); }
     void end_of_interrupt(std::uint8_t vector) { vcpu_.machine().end_of_interrupt(vector); }
 

@@ -211,7 +211,7 @@ class exit_services {
         bool const with_aux{exit.with_aux or is_rdtscp()};
         if (with_aux and not has_rdtscp(cpu_.cpuid()))
             return undefined();
-        auto const tsc = cpu_.machine().guest_tsc();
+        auto const tsc = cpu_.guest_tsc();
         cpu_.set_gpr(x86::gpr::rax, tsc & 0xffffffff);
         cpu_.set_gpr(x86::gpr::rdx, tsc >> 32);
         if (with_aux)
@@ -233,6 +233,9 @@ class exit_services {
 
     auto on(exits::host_interrupt const&) -> verdict {
         cpu_.service();
+        if constexpr (Vcpu::is_parallel)
+            if (cpu_.host().should_yield())
+                return verdict::leave;
         return verdict::resume;
     }
 
@@ -266,12 +269,17 @@ class exit_services {
 
   private:
     [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> verdict {
+        if constexpr (Vcpu::is_parallel) {
+            cpu_.halt(); // RIP moves on, and `run` ends
+            return verdict::advance;
+        }
         auto& machine = cpu_.machine();
         event_delivery<Vcpu> delivery{cpu_};
         do {
-            if (machine.detects_halt() and not delivery.may_wake()) {
-                machine.stop({.kind = stop_kind::halted});
-                return verdict::leave;
+            if (not delivery.may_wake()) {
+                machine.note_halt();
+                if (machine.stopped())
+                    return verdict::leave;
             }
             cpu_.arm_timer();
             cpu_.host().idle();

@@ -314,7 +314,7 @@ template <typename Vcpu>
             return read_speculation_msr(cpu, index);
     switch (index) {
     case x86::msr::ia32_tsc:
-        return cpu.machine().guest_tsc();
+        return cpu.guest_tsc();
     case x86::msr::ia32_efer:
         return cpu.hardware().efer();
     case x86::msr::ia32_tsc_aux:
@@ -340,7 +340,7 @@ template <typename Vcpu>
             return write_speculation_msr(cpu, index, value);
     switch (index) {
     case x86::msr::ia32_tsc:
-        cpu.machine().set_guest_tsc(value);
+        cpu.set_guest_tsc(value);
         return true;
     case x86::msr::ia32_efer: {
         auto const now = control_state_of(cpu);

@@ -4,6 +4,7 @@
 #include <hv/exit_list.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace hv {
@@ -21,6 +22,17 @@ struct vcpu_stats {
     template <typename Exit>
     constexpr void count() {
         ++exits[exits::number_of<Exit>];
+    }
+    constexpr auto operator+=(vcpu_stats const& other) -> vcpu_stats& {
+        for (std::size_t i{0}; i != exits.size(); ++i)
+            exits[i] += other.exits[i];
+        events_injected += other.events_injected;
+        interrupted_deliveries += other.interrupted_deliveries;
+        unclaimed_ports += other.unclaimed_ports;
+        unclaimed_mmio += other.unclaimed_mmio;
+        refused_msrs += other.refused_msrs;
+        emulated_instructions += other.emulated_instructions;
+        return *this;
     }
     /// As many as entries.
     [[nodiscard]] constexpr auto total_exits() const -> std::uint64_t {

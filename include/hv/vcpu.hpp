@@ -25,10 +25,12 @@
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
+#include <hv/vcpu_shared.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace hv {
 
@@ -53,6 +55,8 @@ class vcpu {
         else
             return false;
     }();
+    /// Whether other threads run other vCPUs of the machine.
+    static constexpr bool is_parallel{not Host::callers_are_serial};
     static constexpr bool answers_hypercalls{Machine::hypercalls};
     static constexpr bool mitigates{Machine::mitigations == mitigation_policy::defaults};
     static constexpr bool shows_speculation_msrs{hv::shows_speculation_msrs<typename Machine::cpuid>()};
@@ -72,6 +76,7 @@ class vcpu {
         stats_ = {};
         if constexpr (Machine::trace::enabled)
             trace_.clear();
+        tsc_adjustment_ = 0;
         hardware_.set_tsc_offset(machine.tsc_offset());
         reset();
         return status::ok;
@@ -98,6 +103,11 @@ class vcpu {
             processor_context<vcpu> context{*this};
             local_.reset(context);
         }
+        activity_ = id_ == 0 ? vcpu_activity::running : vcpu_activity::waits_for_start_up;
+        if constexpr (is_parallel) {
+            shared_.posted.clear();
+            shared_.sleeps_for_ever = id_ != 0;
+        }
     }
 
     /// Sets what a guest loader decided, and what firmware would have done to the local APIC.
@@ -107,9 +117,12 @@ class vcpu {
             apic().set_virtual_wire();
     }
 
-    /// The machine's TSC offset changed.
-    void tsc_changed() {
-        hardware_.set_tsc_offset(vm_->tsc_offset());
+    // The guest's TSC: the machine's, and what the guest added on this processor.
+
+    [[nodiscard]] auto guest_tsc() -> std::uint64_t { return vm_->guest_tsc() + tsc_adjustment_; }
+    void set_guest_tsc(std::uint64_t value) {
+        tsc_adjustment_ += value - guest_tsc();
+        hardware_.set_tsc_offset(vm_->tsc_offset() + tsc_adjustment_);
         if constexpr (has_lapic) {
             processor_context<vcpu> context{*this};
             apic().tsc_changed(context);
@@ -117,13 +130,21 @@ class vcpu {
             attention_ = true;
         }
     }
+    [[nodiscard]] auto instant_of_tsc(std::uint64_t value) -> instant {
+        return vm_->instant_of_tsc(value - tsc_adjustment_);
+    }
 
-    /// Runs the guest until its machine stops. The caller's thread is the processor. Not inlined, because the way of
-    /// exits ends where it returns: hv-verify knows it by name.
+    /// Runs the guest until its machine stops; of a machine with several vCPUs also until it halts, waits to be
+    /// started, or another should have the host's processor: see is_ready. The caller's thread is the processor. Not
+    /// inlined, because the way of exits ends where it returns: hv-verify knows it by name.
     [[gnu::noinline]] void run() {
         auto& machine = *vm_;
         auto& processor = machine.processor();
         auto& host = machine.host();
+        if constexpr (is_parallel) {
+            shared_.home.store(host.processor());
+            shared_.runs.store(true);
+        }
         stay_.forget();
         hardware_.attach(host, processor);
         host.load_guest_fpu(fpu_);
@@ -140,6 +161,8 @@ class vcpu {
         }
         host.save_guest_fpu(fpu_);
         hardware_.detach(host, processor);
+        if constexpr (is_parallel)
+            shared_.runs.store(false);
     }
 
     /// The backend's handler: every exit comes through here once.
@@ -201,6 +224,23 @@ class vcpu {
     void raise(x86::exception vector) { events_.raise(event::make(vector)); }
     void raise_gp() { events_.raise(event::make(x86::exception::general_protection, 0)); }
 
+    /// Takes a message that is for this processor. Its own thread only; others `post`.
+    void accept(interrupt_message const& message) {
+        if constexpr (has_lapic) {
+            processor_context context{*this};
+            request(apic().accept(context, message));
+        }
+    }
+
+    /// An edge at LINT0, unless the 8259's interrupts come through there.
+    void signal_lint0() {
+        if constexpr (has_lapic)
+            if (not apic().accepts_external()) {
+                processor_context context{*this};
+                request(apic().local_interrupt(context, local_source::lint0));
+            }
+    }
+
     /// Something that an interrupt controller asks of this processor.
     void request(lapic_request what) {
         switch (what) {
@@ -217,7 +257,8 @@ class vcpu {
 
     /// Lets due timers fire and takes console input. Called when the host was interrupted and while the guest halts.
     void service() {
-        vm_->service();
+        if (not is_parallel or id_ == 0)
+            vm_->service();
         if constexpr (has_lapic) {
             processor_context<vcpu> context{*this};
             if (local_.deadline() <= context.now())
@@ -234,12 +275,100 @@ class vcpu {
     /// Asks the host for an interrupt at the next deadline, if that moved.
     void arm_timer() { stay_.arm(*vm_, next_deadline()); }
 
+    // Several vCPUs: what other threads may call, and what the thread calls that runs this one.
+
+    /// Leaves a message or request for this processor, and makes it look. From any thread.
+    template <typename What>
+    void post(What const& what)
+        requires is_parallel
+    {
+        if (not shared_.posted.post(what))
+            return;
+        auto const home = shared_.home.load();
+        if (not shared_.runs.load())
+            host().wake(home);
+        else if (home != host().processor()) // else it is the one that posts
+            host().kick(home);
+    }
+    /// The processor of the host that it will run on first.
+    void settle(unsigned processor) { shared_.home.store(processor); }
+
+    /// By what messages find it. From any thread.
+    [[nodiscard]] auto route() -> lapic_route {
+        if constexpr (is_parallel)
+            return lapic_route::of(shared_.route.load(std::memory_order_acquire));
+        else
+            return apic().route();
+    }
+    /// The least value wins a lowest-priority message. From any thread.
+    [[nodiscard]] auto arbitration_priority() -> std::uint8_t {
+        if constexpr (is_parallel)
+            return route().priority;
+        else
+            return apic().arbitration_priority();
+    }
+    void show_route() {
+        if constexpr (is_parallel and has_lapic) {
+            auto now = apic().route();
+            now.priority = apic().arbitration_priority();
+            shared_.route.store(now.word(), std::memory_order_release);
+        }
+    }
+
+    [[nodiscard]] auto shared() -> vcpu_shared&
+        requires is_parallel
+    {
+        return shared_;
+    }
+    [[nodiscard]] auto activity() const -> vcpu_activity { return activity_; }
+    void set_activity(vcpu_activity now) {
+        activity_ = now;
+        attention_ = true;
+    }
+
+    /// HLT: `run` ends before the next entry, unless there is something to do already.
+    void halt() {
+        receive(*this);
+        event_delivery<vcpu> delivery{*this};
+        if (delivery.has_wake_up())
+            return;
+        set_activity(vcpu_activity::halted);
+    }
+    /// Nothing but another processor can end its sleep. From any thread.
+    [[nodiscard]] auto sleeps_for_ever() const -> bool {
+        if constexpr (is_parallel)
+            return shared_.sleeps_for_ever.load() and not shared_.posted.any();
+        else
+            return true; // the only one asks
+    }
+    /// Whether `run` would enter the guest. Lets due timers fire first.
+    [[nodiscard]] auto is_ready() -> bool
+        requires is_parallel
+    {
+        receive(*this);
+        event_delivery<vcpu> delivery{*this};
+        if (activity_ == vcpu_activity::halted) {
+            service();
+            if (delivery.has_wake_up())
+                activity_ = vcpu_activity::running;
+        }
+        bool const for_ever{activity_ == vcpu_activity::waits_for_start_up or
+                            (activity_ == vcpu_activity::halted and not delivery.may_wake())};
+        if (shared_.sleeps_for_ever.exchange(for_ever) != for_ever and for_ever)
+            vm_->note_halt();
+        return activity_ == vcpu_activity::running and not vm_->stopped();
+    }
+    /// When it becomes ready by itself.
+    [[nodiscard]] auto wakes_at() -> instant { return next_deadline(); }
+
   private:
     /// Whether something moved that an entry has to know of: asked at each, so it takes two branches.
     [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
         if constexpr (runs_apic)
             return true;
         auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | attention_);
+        if constexpr (is_parallel)
+            moved |= static_cast<std::uint8_t>(shared_.posted.any());
         if constexpr (has_lapic) {
             moved |= static_cast<std::uint8_t>(apic().moved());
             moved |= static_cast<std::uint8_t>(local_.timers_touched());
@@ -253,6 +382,11 @@ class vcpu {
         if (machine.stopped())
             return false;
         attention_ = false;
+        if constexpr (is_parallel) {
+            receive(*this);
+            if (activity_ != vcpu_activity::running)
+                return false;
+        }
         choose_apic(*this);
         if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
             translations_seen_ = machine.memory().generation();
@@ -272,6 +406,8 @@ class vcpu {
         if constexpr (has_lapic)
             if (local_.take_timers_touched())
                 local_deadline_ = local_.deadline();
+        if (is_parallel and id_ != 0)
+            return local_deadline_; // the first looks after the shared devices
         auto const machine_deadline = vm_->deadline();
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
     }
@@ -325,7 +461,9 @@ class vcpu {
     std::uint64_t translations_seen_{~std::uint64_t{0}};
     instant local_deadline_{never};
     stay stay_{};
+    std::uint64_t tsc_adjustment_{};
     bool attention_{true};
+    vcpu_activity activity_{vcpu_activity::running};
     hardware_type hardware_{};
     event_queue events_{};
     code_pages recent_code_{};
@@ -337,6 +475,7 @@ class vcpu {
     [[no_unique_address]] typename Machine::handlers handlers_{};
     [[no_unique_address]] typename Machine::trace trace_{};
     typename Host::fpu_area fpu_{};
+    [[no_unique_address]] std::conditional_t<is_parallel, vcpu_shared, vcpu_alone> shared_{};
 };
 
 } // namespace hv

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/device_context.hpp>
 #include <hv/event.hpp>
 #include <hv/exit.hpp>
 #include <hv/stop.hpp>
@@ -41,6 +42,7 @@ class event_delivery {
                 found = found or device.may_raise_nmi();
         };
         cpu_.local().for_each(ask);
+        machine_context const context{cpu_.machine()};
         cpu_.machine().devices().for_each(ask);
         return found;
     }

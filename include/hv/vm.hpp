@@ -11,6 +11,7 @@
 #include <hv/guest/memory_layout.hpp>
 #include <hv/memory/physical_map.hpp>
 #include <hv/policy.hpp>
+#include <hv/posted_requests.hpp>
 #include <hv/stop.hpp>
 #include <hv/time.hpp>
 #include <hv/tsc_ratio.hpp>
@@ -20,8 +21,10 @@
 #include <hv/x86/msr.hpp>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 namespace hv {
 
@@ -52,18 +55,20 @@ class vm {
     using memory_type = guest_physical_map<typename backend::nested_format, Host, Machine::memory_fill>;
     using device_board = board<typename Machine::devices::of_machine>;
     using processor_type = typename backend::processor;
+    /// Whether several threads may call at the same time: then the board has a lock, and vCPUs post to each other.
+    static constexpr bool parallel{not Host::callers_are_serial};
 
     vm() = default;
     vm(vm const&) = delete;
     auto operator=(vm const&) -> vm& = delete;
 
-    /// Makes an empty machine: no memory, processors in their power-on state. Fails with what the host or backend
-    /// lacks, or already_exists; then nothing has changed.
-    auto create(Host& host, processor_type& processor) -> status {
+    /// Makes an empty machine: no memory, processors in their power-on state. `processors` are the host's, by number;
+    /// the present one is on. Fails with what the host or backend lacks, or already_exists; then nothing has changed.
+    auto create(Host& host, processor_type* processors) -> status {
         if (host_ != nullptr)
             return status::already_exists;
         host_ = &host;
-        processor_ = &processor;
+        processors_ = processors;
         auto const made = build();
         if (made != status::ok)
             destroy();
@@ -99,30 +104,81 @@ class vm {
     }
 
     [[nodiscard]] auto host() -> Host& { return *host_; }
-    [[nodiscard]] auto processor() -> processor_type& { return *processor_; }
+    /// The host's processor that executes this.
+    [[nodiscard]] auto processor() -> processor_type& {
+        if constexpr (parallel)
+            return processors_[host_->processor()];
+        else
+            return *processors_;
+    }
     [[nodiscard]] auto hardware() -> typename backend::vm& { return hardware_; }
     [[nodiscard]] auto memory() -> memory_type& { return memory_; }
     [[nodiscard]] auto devices() -> device_board& { return devices_; }
     [[nodiscard]] auto cpuid() const -> cpuid_table const& { return cpuid_; }
     [[nodiscard]] auto cpu(std::uint32_t id) -> vcpu_type& { return vcpus_[id]; }
-    [[nodiscard]] auto cpus() -> std::span<vcpu_type> { return vcpus_; }
+    [[nodiscard]] auto cpus() -> std::span<vcpu_type> { return std::span{vcpus_}.first(cpu_count_); }
+    /// How many vCPUs the guest has, 1 to max_vcpus, which is the default: messages reach no other. Before it starts.
+    auto set_cpu_count(std::uint32_t count) -> status {
+        if (count == 0 or count > Machine::max_vcpus)
+            return status::out_of_range;
+        cpu_count_ = count;
+        return status::ok;
+    }
 
     // Life and end.
 
     /// Ends the machine. The first reason stays.
     void stop(stop_reason const& reason) {
-        if (reason_.kind == stop_kind::none)
+        if constexpr (parallel) {
+            if (shared_.stopping.exchange(true))
+                return;
             reason_ = reason;
+            shared_.stopped.store(true, std::memory_order_release);
+            for (auto& processor : cpus())
+                processor.post(posted_requests::request::look);
+        } else if (reason_.kind == stop_kind::none) {
+            reason_ = reason;
+        }
     }
-    [[nodiscard]] auto stopped() const -> bool { return reason_.kind != stop_kind::none; }
+    [[nodiscard]] auto stopped() const -> bool {
+        if constexpr (parallel)
+            return shared_.stopped.load(std::memory_order_acquire);
+        else
+            return reason_.kind != stop_kind::none;
+    }
+    /// Of a machine that has stopped.
     [[nodiscard]] auto reason() const -> stop_reason const& { return reason_; }
+
+    // The devices that all processors share: one thread at a time, which makes a machine_context.
+
+    void enter_board() {
+        if constexpr (parallel)
+            shared_.board.acquire();
+    }
+    void leave_board() {
+        if constexpr (parallel) {
+            bool const moved{devices_.timers_touched()};
+            shared_.board.release();
+            if (moved) // the first vCPU looks after their deadlines
+                vcpus_[0].post(posted_requests::request::look);
+        }
+    }
     /// Not zero if a vCPU must look at the machine before it enters.
     [[nodiscard]] auto attention() const -> std::uint8_t {
-        return static_cast<std::uint8_t>(static_cast<std::uint8_t>(reason_.kind) | external_interrupt_ |
-                                         devices_.timers_touched());
+        if constexpr (parallel)
+            return static_cast<std::uint8_t>(external_interrupt()); // the rest is posted
+        else
+            return static_cast<std::uint8_t>(static_cast<std::uint8_t>(reason_.kind) | external_interrupt_ |
+                                             devices_.timers_touched());
     }
-    [[nodiscard]] static constexpr auto detects_halt() -> bool {
-        return Machine::halt_detection and Machine::max_vcpus == 1;
+    /// A vCPU halted and nothing but another processor can wake it. If all are so, the machine is at its end.
+    void note_halt() {
+        if constexpr (Machine::halt_detection) {
+            for (auto const& processor : cpus())
+                if (not processor.sleeps_for_ever())
+                    return;
+            stop({.kind = stop_kind::halted});
+        }
     }
 
     // Time. The machine's clock starts at its creation; the guest's TSC starts at 0 with it.
@@ -136,11 +192,6 @@ class vm {
     [[nodiscard]] auto tsc_frequency() const -> std::uint64_t { return tsc_frequency_; }
     [[nodiscard]] auto tsc_offset() const -> std::uint64_t { return tsc_offset_; }
     [[nodiscard]] auto guest_tsc() -> std::uint64_t { return tsc_without_offset() + tsc_offset_; }
-    void set_guest_tsc(std::uint64_t value) {
-        tsc_offset_ += value - guest_tsc();
-        for (auto& processor : vcpus_)
-            processor.tsc_changed();
-    }
     /// When the guest's TSC reads `value`: now, if it has already; never, if that lies beyond a hundred years.
     [[nodiscard]] auto instant_of_tsc(std::uint64_t value) -> instant {
         constexpr std::uint64_t too_late{100ull * 366 * 24 * 60 * 60};
@@ -154,28 +205,34 @@ class vm {
 
     /// The earliest deadline of the shared devices.
     [[nodiscard]] auto deadline() -> instant {
-        if (devices_.take_timers_touched())
-            deadline_ = devices_.deadline();
-        return deadline_;
+        if constexpr (parallel) {
+            machine_context const context{*this};
+            return known_deadline();
+        } else {
+            return known_deadline();
+        }
     }
 
     /// Lets due timers fire and takes console input.
     void service() {
         machine_context context{*this};
-        if (deadline() <= context.now())
+        if (known_deadline() <= context.now())
             devices_.expire(context);
-        take_input();
+        take_input(context);
     }
 
     /// Whether a byte of console input waits until the guest has room.
-    [[nodiscard]] auto keeps_input() const -> bool { return input_ >= 0; }
+    [[nodiscard]] auto keeps_input() const -> bool { return __atomic_load_n(&input_, __ATOMIC_RELAXED) >= 0; }
 
     /// Hands console input to the first device that takes it.
     void take_input() {
         machine_context context{*this};
+        take_input(context);
+    }
+    void take_input(machine_context<vm>& context) {
         while (true) {
             if (input_ < 0)
-                input_ = host_->get();
+                __atomic_store_n(&input_, host_->get(), __ATOMIC_RELAXED);
             if (input_ < 0)
                 return;
             bool taken{false};
@@ -185,7 +242,7 @@ class vm {
             });
             if (not taken)
                 return; // kept until the guest has room
-            input_ = -1;
+            __atomic_store_n(&input_, -1, __ATOMIC_RELAXED);
         }
     }
 
@@ -221,20 +278,23 @@ class vm {
     /// LINT0 that does not say ExtINT sees edges too.
     template <typename Context>
     void set_external_interrupt(Context& context, bool level) {
-        bool const rises{level and not external_interrupt_};
-        external_interrupt_ = level;
-        if constexpr (vcpu_type::has_lapic)
-            if (rises and not vcpus_[0].apic().accepts_external()) {
-                processor_context local{vcpus_[0]};
-                vcpus_[0].request(vcpus_[0].apic().local_interrupt(local, local_source::lint0));
-            }
+        bool const rises{level and not external_interrupt()};
+        assume_external_interrupt(level);
+        if (rises) {
+            if constexpr (parallel)
+                vcpus_[0].post(posted_requests::request::lint0);
+            else
+                vcpus_[0].signal_lint0();
+        }
         if constexpr (has_ioapic)
             if (rises)
                 (void)devices_.template get<ioapic>().pulse(context, 0);
     }
     /// The same of a restored 8259: its past edges are in what else is restored.
-    void assume_external_interrupt(bool level) { external_interrupt_ = level; }
-    [[nodiscard]] auto external_interrupt() const -> bool { return external_interrupt_; }
+    void assume_external_interrupt(bool level) { __atomic_store_n(&external_interrupt_, level, __ATOMIC_RELAXED); }
+    [[nodiscard]] auto external_interrupt() const -> bool {
+        return __atomic_load_n(&external_interrupt_, __ATOMIC_RELAXED);
+    }
 
     /// The interrupt-acknowledge cycle: the vector of the 8259 pair.
     [[nodiscard]] auto acknowledge_external() -> std::uint8_t {
@@ -249,21 +309,23 @@ class vm {
     /// Routes a message to the local APICs it names. `source` is the sender of an IPI, null for devices.
     void deliver(interrupt_message const& message, vcpu_type* source) {
         if constexpr (vcpu_type::has_lapic) {
-            vcpu_type* lowest{nullptr};
-            for (auto& target : vcpus_) {
-                if (not target.apic().matches(message, source == nullptr ? ~0u : source->id()))
+            vcpu_type* idlest{nullptr};
+            std::uint8_t least{};
+            for (auto& target : cpus()) {
+                auto const route = target.route();
+                if (not route.matches(message, source == nullptr ? ~0u : source->id()))
                     continue;
                 if (message.mode != delivery_mode::lowest_priority) {
                     hand_over(target, message);
-                } else if (not target.apic().software_enabled()) {
+                } else if (not route.software_enabled) {
                     continue; // it takes no part in the arbitration, or the interrupt would be lost
-                } else if (lowest == nullptr or
-                           target.apic().arbitration_priority() < lowest->apic().arbitration_priority()) {
-                    lowest = &target;
+                } else if (auto const priority = target.arbitration_priority(); idlest == nullptr or priority < least) {
+                    idlest = &target;
+                    least = priority;
                 }
             }
-            if (lowest != nullptr)
-                hand_over(*lowest, message);
+            if (idlest != nullptr)
+                hand_over(*idlest, message);
         }
     }
 
@@ -273,7 +335,7 @@ class vm {
         requires vcpu_type::runs_apic
     {
         bool wanted{true};
-        for (auto const& processor : vcpus_)
+        for (auto const& processor : cpus())
             wanted = wanted and processor.hardware().runs_apic_as() == virtual_apic::xapic;
         if (wanted == apic_window_)
             return;
@@ -322,6 +384,8 @@ class vm {
         if (auto const started = start_tsc(); started != status::ok)
             return started;
         reason_ = {};
+        if constexpr (parallel)
+            shared_.stopping = shared_.stopped = false;
         input_ = -1;
         if (auto const made = memory_.create(*host_, memory_type::default_limit, Machine::largest_leaf);
             made != status::ok)
@@ -330,7 +394,7 @@ class vm {
         if constexpr (not Machine::hide_xsave)
             if ((host_->cpuid(1, 0).ecx & x86::cpuid_bits::leaf1_ecx::osxsave) != 0) // else the host keeps no states
                 cpuid_ = make_cpuid_table<xsave_cpuid_profile<typename Machine::cpuid, Machine::xcr0_allowed>>(*host_);
-        if (auto* const leaf = cpuid_.find(0xd, 1); leaf != nullptr and not processor_->examine(*host_).xsaves)
+        if (auto* const leaf = cpuid_.find(0xd, 1); leaf != nullptr and not processors_->examine(*host_).xsaves)
             leaf->values.eax &= ~x86::cpuid_bits::xsaves;
         auto controls = controls_of<Machine>();
         controls.nested_root = memory_.root(*host_);
@@ -353,12 +417,20 @@ class vm {
     }
 
     static void hand_over(vcpu_type& target, interrupt_message const& message) {
-        processor_context context{target};
-        target.request(target.apic().accept(context, message));
+        if constexpr (parallel)
+            target.post(message);
+        else
+            target.accept(message);
+    }
+
+    [[nodiscard]] auto known_deadline() -> instant {
+        if (devices_.take_timers_touched())
+            deadline_ = devices_.deadline();
+        return deadline_;
     }
 
     Host* host_{};
-    processor_type* processor_{};
+    processor_type* processors_{};
     nanoseconds created_at_{};
     std::uint64_t tsc_frequency_{};
     std::uint64_t tsc_ratio_{}; ///< 0 unless the processor scales
@@ -368,10 +440,17 @@ class vm {
     bool external_interrupt_{};
     bool apic_window_{}; ///< at the APIC's address, in the nested tables
     stop_reason reason_{};
+    struct shared {
+        std::atomic<bool> stopping{false}; ///< somebody writes the reason, or has
+        std::atomic<bool> stopped{false};
+        typename Host::lock board{};
+    };
+    [[no_unique_address]] std::conditional_t<parallel, shared, vcpu_alone> shared_{};
     typename backend::vm hardware_{};
     memory_type memory_{};
     device_board devices_{};
     cpuid_table cpuid_{};
+    std::uint32_t cpu_count_{Machine::max_vcpus};
     std::array<vcpu_type, Machine::max_vcpus> vcpus_{};
 };
 

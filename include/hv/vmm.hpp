@@ -6,6 +6,8 @@
 #include <hv/status.hpp>
 #include <hv/vm.hpp>
 
+#include <array>
+
 /// Where reading starts. A machine type and a host become one program:
 ///
 ///     hv::vmm<my_machine, my_host> monitor{host};
@@ -14,6 +16,10 @@
 /// vm.hpp is one virtual machine, vcpu.hpp one processor of it with the run loop, exit_services.hpp what each exit
 /// does.
 namespace hv {
+
+/// How many processors of a host can run machines.
+template <typename Host>
+inline constexpr unsigned most_processors{Host::callers_are_serial ? 1 : 64};
 
 /// The hypervisor of one machine type on one host: turns the processor's virtualisation on and off and makes machines.
 template <typename Machine, typename Host>
@@ -31,15 +37,15 @@ class vmm {
     /// What the processor has and lacks, for this machine. Changes nothing. After `enable` it also tells what had to be
     /// tried.
     [[nodiscard]] auto examine() -> processor_report {
-        auto report = processor_.examine(host_);
+        auto report = processors_[here()].examine(host_);
         if constexpr (Machine::tsc == tsc_policy::scaled)
             if (report.verdict == status::ok and not report.tsc_scaling) {
                 report.verdict = status::no_device;
                 report.missing = backend::tsc_scaling.feature;
             }
-        if constexpr (requires { processor_.first_lack(host_, controls_of<Machine>()); })
+        if constexpr (requires { processors_[here()].first_lack(host_, controls_of<Machine>()); })
             if (report.verdict == status::ok) {
-                report.missing = processor_.first_lack(host_, controls_of<Machine>());
+                report.missing = processors_[here()].first_lack(host_, controls_of<Machine>());
                 if (not report.missing.empty())
                     report.verdict = status::no_device;
             }
@@ -50,20 +56,27 @@ class vmm {
     auto enable() -> status {
         if (auto const verdict = examine().verdict; verdict != status::ok)
             return verdict;
-        auto const done = processor_.enable(host_);
-        if constexpr (requires { backend::try_out(host_, processor_); })
+        auto const done = processors_[here()].enable(host_);
+        if constexpr (requires { backend::try_out(host_, processors_[here()]); })
             if (done == status::ok)
-                backend::try_out(host_, processor_);
+                backend::try_out(host_, processors_[here()]);
         return done;
     }
-    void disable() { processor_.disable(host_); }
+    void disable() { processors_[here()].disable(host_); }
 
     /// Makes an empty virtual machine in place.
-    auto create(machine_type& machine) -> status { return machine.create(host_, processor_); }
+    auto create(machine_type& machine) -> status { return machine.create(host_, processors_.data()); }
 
   private:
+    [[nodiscard]] auto here() const -> unsigned {
+        if constexpr (Host::callers_are_serial)
+            return 0;
+        else
+            return host_.processor();
+    }
+
     Host& host_;
-    typename backend::processor processor_{};
+    std::array<typename backend::processor, most_processors<Host>> processors_{};
 };
 
 } // namespace hv

@@ -102,6 +102,8 @@ class host {
     void take_interrupts() { asm volatile("sti; nop; cli" : : : "memory"); } // STI acts after the next instruction
     void idle() { asm volatile("sti; hlt; cli" : : : "memory"); }            // none can come between STI and HLT
     void kick(unsigned) {}
+    void wake(unsigned) {}
+    [[nodiscard]] static constexpr auto should_yield() -> bool { return false; }
 
     void load_guest_fpu(fpu_area& area) { fpu_.load(area); }
     void save_guest_fpu(fpu_area& area) { fpu_.save(area); }

@@ -19,7 +19,7 @@ namespace hv::bare {
 class parallel_host {
   public:
     static constexpr bool callers_are_serial{false};
-    static constexpr std::size_t most_processors{16};
+    static constexpr std::size_t most_processors{64};
 
     using fpu_area = bare::fpu_area;
 
@@ -79,8 +79,17 @@ class parallel_host {
     void take_interrupts() { base_.take_interrupts(); }
     void idle() { base_.idle(); }
     void kick(unsigned number) { base_.apic().send_interrupt(processors_[number].apic_id, vector::kick); }
-    /// Whether the time of who runs on this processor is over.
-    [[nodiscard]] auto should_yield() const -> bool { return now() >= this_processor().slice_end; }
+    void wake(unsigned number) {
+        processors_[number].must_look = true;
+        kick(number);
+    }
+    /// Whether the time of who runs on this processor is over, or somebody else of it was woken.
+    [[nodiscard]] auto should_yield() const -> bool {
+        auto const& self = this_processor();
+        return self.must_look.load() or now() >= self.slice_end;
+    }
+    /// From now on a `wake` counts again.
+    void begin_looking() { this_processor().must_look = false; }
     /// When the time of who runs next on this processor is over.
     void begin_slice(nanoseconds end) {
         auto& self = this_processor();
@@ -96,7 +105,12 @@ class parallel_host {
         base_.put(stream, byte);
     }
     /// Input arrives on the first processor: only there.
-    [[nodiscard]] auto get() -> int { return base_.get(); }
+    [[nodiscard]] auto get() -> int {
+        if (processor() == 0)
+            return base_.get();
+        kick(0);
+        return -1;
+    }
 
     void log(std::string_view line) {
         holding const held{console_lock_};

@@ -25,6 +25,7 @@ struct alignas(64) processor {
     nanoseconds wanted{INT64_MAX};    ///< by who runs on it
     nanoseconds slice_end{INT64_MAX}; ///< of who runs on it
     std::uint64_t timer_interrupts{};
+    std::atomic<bool> must_look{false}; ///< somebody was woken that does not run
     std::atomic<bool> is_up{false};
     stacks* own_stacks{};
     processor_tables tables{};

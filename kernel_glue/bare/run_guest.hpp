@@ -77,12 +77,84 @@ void print_start(Host& h, std::uint64_t started, std::uint64_t init) {
 
 } // namespace detail
 
+namespace detail {
+
+/// Puts the guest of the boot modules into a machine that was just made. Empty `why` if it is there, else a sentence.
+struct loaded_guest {
+    guest::start_state start{};
+    std::string_view what{}, why{};
+};
+template <typename Machine, typename Vm>
+[[nodiscard]] auto load_guest(Vm& machine, host& h, boot_information const& boot, std::uint32_t processors)
+    -> loaded_guest {
+    options const words{boot.command_line};
+    auto const modules = boot.modules();
+    guest::memory_layout const layout{.size = words.number("memory", 256) << 20};
+    if (machine.give_memory(layout) != status::ok)
+        return {.what = "this computer has not enough memory for the guest's"};
+
+    std::array<guest::boot_module, 16> files{};
+    std::size_t file_count{0};
+    auto const bytes_of = [&h](boot_module const& m) {
+        return std::span{static_cast<std::byte const*>(h.pointer(m.start)), m.size};
+    };
+    for (auto const& m : modules.subspan(1))
+        if (file_count != files.size())
+            files[file_count++] = {.bytes = bytes_of(m), .text = behind_first_word(m.string)};
+
+    auto const rsdp = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>(processors));
+    auto const loaded = guest::load(machine.memory(), {.image = bytes_of(modules[0]),
+                                                       .kind = kind_of(bytes_of(modules[0]), words),
+                                                       .name = first_word(modules[0].string),
+                                                       .command_line = behind_first_word(modules[0].string),
+                                                       .modules = std::span{files}.first(file_count),
+                                                       .layout = layout,
+                                                       .rsdp = rsdp,
+                                                       .tsc_khz = machine.tsc_frequency() / 1000});
+    if (not loaded)
+        return {.what = "cannot load the guest: ", .why = loaded.reason};
+    return {.start = loaded.start};
+}
+
+/// Tells how it went; the exit status.
+template <typename Machine>
+[[nodiscard]] auto report_end(Machine& machine, host& h, bool quiet, std::uint64_t started, std::uint64_t ended)
+    -> exit_status {
+    auto const& reason = machine.reason();
+    auto const status = status_of(reason);
+    h.put(0, '\n');
+    print_stop(h, reason);
+    vcpu_stats all{};
+    for (auto& cpu : machine.cpus()) {
+        if (cpu.stats().total_exits() == 0 and cpu.id() != 0)
+            continue; // it never started
+        if (status == exit_status::stopped)
+            cpu.hardware().dump(h);
+        write_state(h, cpu, reason);
+        all += cpu.stats();
+    }
+    if (not quiet) {
+        print_exits(h, all);
+        print_seconds(h, "guest ran ", ended - started);
+        if (auto const i = h.marks().at('I'); i > started)
+            print_start(h, started, i);
+        if (auto const a = h.marks().at('A'), b = h.marks().at('B'); a != 0 and b > a)
+            print_seconds(h, "mark A to mark B ", b - a);
+    }
+    return status;
+}
+
+[[nodiscard]] constexpr auto why_not_made(status made) -> std::string_view {
+    return made == status::out_of_range ? "its TSC is too far from this processor's to be scaled" : "out of memory";
+}
+
+} // namespace detail
+
 template <typename Machine>
 [[gnu::cold]] auto run_guest(host& h, boot_information const& boot) -> int {
     using machine_type = vm<Machine, host>;
-    options const words{boot.command_line};
-    auto const modules = boot.modules();
-    if (modules.empty())
+    bool const quiet{options{boot.command_line}.has("quiet")};
+    if (boot.modules().empty())
         return detail::refuse(h, "no guest: the boot loader gave no module");
 
     vmm<Machine, host> monitor{h};
@@ -97,36 +169,12 @@ template <typename Machine>
         return detail::refuse(h, "no memory for the virtual machine itself");
     auto& machine = *new (place) machine_type;
     if (auto const made = monitor.create(machine); made != status::ok)
-        return detail::refuse(h, "the virtual machine could not be made: ",
-                              made == status::out_of_range ? "its TSC is too far from this processor's to be scaled"
-                                                           : "out of memory");
+        return detail::refuse(h, "the virtual machine could not be made: ", detail::why_not_made(made));
+    auto const loaded = detail::load_guest<Machine>(machine, h, boot, 1);
+    if (not loaded.what.empty())
+        return detail::refuse(h, loaded.what, loaded.why);
 
-    guest::memory_layout const layout{.size = words.number("memory", 256) << 20};
-    if (machine.give_memory(layout) != status::ok)
-        return detail::refuse(h, "this computer has not enough memory for the guest's");
-
-    std::array<guest::boot_module, 16> files{};
-    std::size_t file_count{0};
-    auto const bytes_of = [&h](boot_module const& m) {
-        return std::span{static_cast<std::byte const*>(h.pointer(m.start)), m.size};
-    };
-    for (auto const& m : modules.subspan(1))
-        if (file_count != files.size())
-            files[file_count++] = {.bytes = bytes_of(m), .text = detail::behind_first_word(m.string)};
-
-    auto const rsdp = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>());
-    auto const loaded = guest::load(machine.memory(), {.image = bytes_of(modules[0]),
-                                                       .kind = detail::kind_of(bytes_of(modules[0]), words),
-                                                       .name = detail::first_word(modules[0].string),
-                                                       .command_line = detail::behind_first_word(modules[0].string),
-                                                       .modules = std::span{files}.first(file_count),
-                                                       .layout = layout,
-                                                       .rsdp = rsdp,
-                                                       .tsc_khz = machine.tsc_frequency() / 1000});
-    if (not loaded)
-        return detail::refuse(h, "cannot load the guest: ", loaded.reason);
-
-    if (not words.has("quiet")) {
+    if (not quiet) {
         print_processor(h, monitor.examine());
         print_clock(h, h.tsc_report());
     }
@@ -134,23 +182,7 @@ template <typename Machine>
     cpu.start(loaded.start);
     auto const started = h.tsc();
     cpu.run();
-    auto const ended = h.tsc();
-
-    auto const& reason = machine.reason();
-    auto const status = detail::status_of(reason);
-    h.put(0, '\n');
-    print_stop(h, reason);
-    if (status == exit_status::stopped)
-        cpu.hardware().dump(h);
-    write_state(h, cpu, reason);
-    if (not words.has("quiet")) {
-        print_exits(h, cpu.stats());
-        detail::print_seconds(h, "guest ran ", ended - started);
-        if (auto const i = h.marks().at('I'); i > started)
-            detail::print_start(h, started, i);
-        if (auto const a = h.marks().at('A'), b = h.marks().at('B'); a != 0 and b > a)
-            detail::print_seconds(h, "mark A to mark B ", b - a);
-    }
+    auto const status = detail::report_end(machine, h, quiet, started, h.tsc());
     if constexpr (Machine::trace::enabled)
         write_trace(h, cpu.trace(), cpu.id());
     machine.destroy();

@@ -150,6 +150,8 @@ class basic_host {
             wake_.wait_for(hold, std::chrono::nanoseconds{std::min(left, nanoseconds_per_second)}, interrupted);
         }
     }
+    auto should_yield() -> bool { return false; }
+    void wake(unsigned processor) { kick(processor); }
     void kick(unsigned processor) {
         {
             guard const hold{mutex_};

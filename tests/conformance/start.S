@@ -209,7 +209,7 @@ descriptors:
 descriptors_pointer:
         .word . - descriptors - 1
         .quad descriptors
-        .global gates_pointer
+        .global gates_pointer, descriptors_pointer
 gates_pointer:
         .word 256 * 16 - 1
         .quad gates

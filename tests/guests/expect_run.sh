@@ -4,6 +4,7 @@
 # or where the environment has the name of a processor in MODEL, in Bochs. Succeeds if the image itself ends with STATUS
 # (124: it does not end within 5 seconds) and the output holds TEXT. Instructions are the clock in both (QEMU: -icount,
 # 16 ns each), so that timers and counters agree however busy this computer is. SECONDS_LIMIT bounds other runs (180).
+# CPUS: the machine has so many, on PROCESSORS of the host.
 set -u
 status=$1 text=$2 image=$3 payload=$4
 for file in "$image" "$payload"; do # QEMU's own failure is the status of an image that ends with 0
@@ -14,10 +15,11 @@ for file in "$image" "$payload"; do # QEMU's own failure is the status of an ima
 done
 words="memory=64"
 [[ $payload != *.bin ]] || words+=" flat"
+[[ -z ${CPUS-} ]] || words+=" cpus=$CPUS"
 
 # Both set `output`, and `got` to what the image ended with.
 run_qemu() { # SECONDS
-  output=$(timeout -k 5 "$1" qemu-system-x86_64 -machine q35 -accel tcg -cpu max -m 256 -nodefaults -display none -no-reboot \
+  output=$(timeout -k 5 "$1" qemu-system-x86_64 -machine q35 -accel tcg -cpu max -m 256 -smp "${PROCESSORS:-1}" -nodefaults -display none -no-reboot \
     -icount shift=4,sleep=off -rtc base=2026-01-01,clock=vm \
     -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel "$image" -append "$words" -initrd "$payload" \
     -serial stdio </dev/null)

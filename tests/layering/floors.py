@@ -37,6 +37,7 @@ ROOMS = [
     ("msr.hpp", "msr", 3),
     ("speculation_msrs.hpp", "cpuid", 3),
     ("stats.hpp", "stats", 3),
+    ("posted_requests.hpp", "posted_requests", 3),
     ("stay.hpp", "stay", 3),
     ("trace.hpp", "trace", 3),
     ("backends/*", "backends", 4),

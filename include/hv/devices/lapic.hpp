@@ -28,7 +28,7 @@ enum class lapic_request : std::uint8_t {
 };
 
 /// The local APIC of one virtual processor, in xAPIC and x2APIC mode. It knows no other APIC: an IPI leaves through
-/// `context.send`, and whoever routes it asks each APIC `matches` and hands it to `accept`. Only a fixed interrupt with
+/// `context.send`, and whoever routes it asks each APIC's `route` and hands it to `accept`. Only a fixed interrupt with
 /// the shorthand self stays inside. Calls of the context are the last act of a function, when the APIC is consistent.
 /// SDM Vol. 3A, "Advanced Programmable Interrupt Controller (APIC)".
 class lapic {
@@ -128,26 +128,13 @@ class lapic {
     [[nodiscard]] constexpr auto task_priority() const -> std::uint8_t { return registers_.tpr >> 4; }
     /// A write to CR8. Clears the lower half of TPR, as the processor does, so do not copy back an unchanged value.
     constexpr void set_task_priority(std::uint8_t cr8) { write_task_priority(static_cast<std::uint8_t>(cr8 << 4)); }
-    /// The least value wins a lowest-priority message.
-    [[nodiscard]] constexpr auto arbitration_priority() const -> std::uint8_t { return registers_.apr(); }
 
     // What arrives from outside.
 
-    /// Whether a message that the APIC `source` sent (any value if it has no shorthand) is for this one.
-    [[nodiscard]] constexpr auto matches(interrupt_message const& message, std::uint32_t source) const -> bool {
-        if (not enabled())
-            return false;
-        switch (message.shorthand) {
-        case destination_shorthand::self:
-            return registers_.id == source;
-        case destination_shorthand::all_including_self:
-            return true;
-        case destination_shorthand::all_excluding_self:
-            return registers_.id != source;
-        default:
-            return registers_.is_addressed(message.destination, message.logical);
-        }
-    }
+    /// By what messages find it, without the priority.
+    [[nodiscard]] constexpr auto route() const -> lapic_route { return registers_.route(); }
+    /// The least value wins a lowest-priority message.
+    [[nodiscard]] constexpr auto arbitration_priority() const -> std::uint8_t { return registers_.apr(); }
     /// Takes a message that matches. Says `interrupt` only if a vector became pending that was not before.
     constexpr auto accept(auto&, interrupt_message const& message) -> lapic_request {
         if (not enabled() or message.deassert)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/devices/lapic_route.hpp>
 #include <hv/devices/lapic_timer.hpp>
 #include <hv/devices/vector_set.hpp>
 #include <hv/interrupt.hpp>
@@ -131,33 +132,17 @@ struct lapic_registers {
         return static_cast<std::uint8_t>(highest > requested ? highest : requested);
     }
 
-    /// Whether a message without shorthand is for this APIC. SDM Vol. 3A, "Determining IPI Destination".
-    [[nodiscard]] constexpr auto is_addressed(std::uint32_t destination, bool logical) const -> bool {
-        if (destination == broadcast_destination)
-            return true;
-        if (x2apic())
-            return logical ? shares_a_bit(destination, ldr_register(), 16) : destination == id;
-        if (destination == 0xff)
-            return true;
-        if (not logical)
-            return destination == id;
-        if (destination > 0xff)
-            return false;
-        switch (dfr >> 28) {
-        case 0xf:
-            return (destination & ldr >> 24) != 0;
-        case 0x0:
-            return shares_a_bit(destination, ldr >> 24, 4);
-        default:
-            return false; // no other model is defined
-        }
+    /// Without the priority.
+    [[nodiscard]] constexpr auto route() const -> lapic_route {
+        return {.id = id,
+                .logical = static_cast<std::uint8_t>(ldr >> 24),
+                .model = static_cast<std::uint8_t>(dfr >> 28),
+                .enabled = hardware_enabled(),
+                .software_enabled = software_enabled(),
+                .x2apic = x2apic()};
     }
 
   private:
-    /// Cluster model: the bits from `width` up name the cluster, those below it members of the cluster.
-    [[nodiscard]] static constexpr auto shares_a_bit(std::uint32_t a, std::uint32_t b, unsigned width) -> bool {
-        return a >> width == b >> width and (a & b & ((1u << width) - 1)) != 0;
-    }
     [[nodiscard]] static constexpr auto masked_lvt() -> std::array<std::uint32_t, local_source_count> {
         std::array<std::uint32_t, local_source_count> entries{};
         for (auto& e : entries)

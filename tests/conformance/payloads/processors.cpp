@@ -2,7 +2,7 @@
 // expect: 0
 // processors: 2
 // judges: INIT and SIPI start the second processor in real mode at the vector's page; INIT takes it back.
-#include "devices.hpp"
+#include "processors.hpp"
 
 using namespace payload;
 
@@ -40,19 +40,19 @@ void payload::run() {
     auto const other = lapic::own_id() ^ 1;
 
     lapic::send(0x4500, other); // INIT
-    wait_ms(10);
+    pass(10);
     expect_equal(*alive, 0, "INIT alone starts nothing");
     lapic::send(0x4608, other); // SIPI, page 8
-    expect(wait_until(200, [=] { return *alive == 1; }), "the second processor runs after SIPI");
+    expect(wait_for(500, [=] { return *alive == 1; }), "the second processor runs after SIPI");
     expect_equal(*segment & 0xffff, 0x800, "its CS");
     lapic::send(0x4608, other); // a second SIPI is ignored
-    wait_ms(5);
+    pass(5);
     expect_equal(*alive, 1, "a second SIPI does nothing");
 
     // INIT takes it back, SIPI starts it anew.
     lapic::send(0x4500, other);
-    wait_ms(10);
+    pass(10);
     auto const before = *alive;
     lapic::send(0xc4608); // to all but this one
-    expect(wait_until(200, [=] { return *alive == before + 1; }), "it starts again after INIT and SIPI");
+    expect(wait_for(500, [=] { return *alive == before + 1; }), "it starts again after INIT and SIPI");
 }

@@ -61,6 +61,20 @@ class Tests(Case):
         ended = self.boot_debian(256, "hv.reboot")
         self.assertRegex(ended.out, "hv: stopped: reset")
 
+    def test_debian_on_four_processors(self):
+        self.debian("vmlinux")
+        ended = self.hv("demo", "--cpus", 4, "--host-cpus", 2)
+        self.assertEqual(ended.status, 0, ended)
+        self.assertRegex(ended.out, "hv: 4 virtual processors on 2 of the host", ended)
+        self.assertRegex(ended.out, "hv-guest: processors 4", ended)
+        self.assertRegex(ended.out, "hv-guest: check processors ok", ended)
+        self.assertLessEqual(seconds(ended.out, "first entry to mark I"), 45, ended.out)
+
+    def test_debian_takes_turns(self):  # long: eight on one
+        ended = self.hv("demo", "--cpus", 8, "--host-cpus", 1)
+        self.assertEqual(ended.status, 0, ended)
+        self.assertRegex(ended.out, "hv-guest: processors 8", ended)
+
     def test_memtest86(self):
         path = BUILD / "guest/memtest86+x64.bin"
         self.assertTrue(path.exists(), f"{path} is not there: run scripts/guest_memtest.sh {BUILD}")

@@ -227,6 +227,7 @@ TEST_CASE("CVE-2016-4440: no MSR of the APIC stays open when the guest leaves x2
 
 TEST_CASE("the page at the APIC's address is there only while every vCPU of a machine runs as xAPIC") {
     player<of_two> two;
+    two.machine->cpu(1).set_activity(vcpu_activity::running);
     auto const windowed = [&two] { return two.machine->memory().is_mapped(gpa{0xfee0'0000}); };
     auto const load = [&two](unsigned seat, std::uint32_t offset) {
         two.seat = seat;

@@ -24,7 +24,7 @@ constexpr auto mode(delivery_mode m) -> std::uint32_t {
 
 /// Whether a message without shorthand is for the APIC.
 auto is_for(lapic_board const& b, std::uint32_t destination, bool is_logical) -> bool {
-    return b.apic.matches({.destination = destination, .logical = is_logical}, 0xdead);
+    return b.apic.route().matches({.destination = destination, .logical = is_logical}, 0xdead);
 }
 
 /// Routes what the APIC sends back to it at once, in the middle of its call.
@@ -33,7 +33,7 @@ struct echo : test::device_context {
     std::vector<lapic_request> answers{};
 
     void send(interrupt_message const& m) {
-        if (apic->matches(m, id))
+        if (apic->route().matches(m, id))
             answers.push_back(apic->accept(*this, m));
     }
     void end_of_interrupt(std::uint8_t vector) { send({.destination = id, .vector = vector, .level = true}); }
@@ -170,7 +170,7 @@ TEST_CASE("a software-disabled APIC sends, but takes nothing from itself") {
 TEST_CASE("shorthands select by the id of the sender") {
     auto const b = xapic(3);
     auto const is = [&](destination_shorthand s, std::uint32_t source) {
-        return b.apic.matches({.destination = 0x99, .shorthand = s}, source);
+        return b.apic.route().matches({.destination = 0x99, .shorthand = s}, source);
     };
     CHECK(is(destination_shorthand::self, 3));
     CHECK_FALSE(is(destination_shorthand::self, 4));
@@ -247,7 +247,7 @@ TEST_CASE("an APIC that is off matches nothing and takes nothing") {
     auto b = xapic(3);
     CHECK(b.set_base(0xfee00100));
     CHECK_FALSE(is_for(b, 3, false));
-    CHECK_FALSE(b.apic.matches({.shorthand = destination_shorthand::all_including_self}, 0));
+    CHECK_FALSE(b.apic.route().matches({.shorthand = destination_shorthand::all_including_self}, 0));
     for (unsigned m{}; m < 8; ++m)
         CHECK(b.apic.accept(b.context, {.vector = 0x50, .mode = static_cast<delivery_mode>(m)}) ==
               lapic_request::nothing);

@@ -284,7 +284,7 @@ TEMPLATE_TEST_CASE("a guest keeps its TSC's frequency on another host, and every
         CHECK(m.msr <= 6'000'000);
         CHECK(m.msr >= 6'000'000 - 1);
         REQUIRE(m.wrmsr(msrs::ia32_tsc, 1'000'000));
-        CHECK(m.machine->guest_tsc() == 1'000'000);
+        CHECK(m.machine->cpu(0).guest_tsc() == 1'000'000);
         CHECK(m.wrmsr(msrs::ia32_apic_base, 0xfee00d00));
         REQUIRE(m.wrmsr(0x832, 0x40041));
         REQUIRE(m.wrmsr(msrs::ia32_tsc_deadline, 4'000'000)); // a millisecond of the guest's

@@ -191,7 +191,7 @@ TEST_CASE("where the processor cannot give guests XSAVES, they have the rest of 
     backends::fake::processor processor;
     processor.report.xsaves = false;
     auto const machine = std::make_unique<vm<with_avx, hosted::serial_host>>();
-    REQUIRE(machine->create(host, processor) == status::ok);
+    REQUIRE(machine->create(host, &processor) == status::ok);
     CHECK(machine->cpuid().find(0xd, 1)->values.eax == 7);
     CHECK_FALSE(machine->hardware().controls.shows_xsaves);
     machine->destroy();

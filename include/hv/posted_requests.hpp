@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/interrupt.hpp>
+#include <hv/x86/apic.hpp>
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+
+namespace hv {
+
+/// What other threads ask of a virtual processor. Anybody may post, only the processor takes; nothing of it waits for
+/// anybody, and nothing is lost. Local APIC and event queue stay the processor's own for that.
+class posted_requests {
+  public:
+    /// What was posted besides vectors.
+    enum class request : std::uint32_t {
+        nmi = 1u << 0,
+        external = 1u << 1, ///< ExtINT: the 8259 has the vector
+        init = 1u << 2,
+        start_up = 1u << 3, ///< its vector lies in bits 8-15
+        lint0 = 1u << 4,    ///< an edge there
+        look = 1u << 5,     ///< at the machine: it stopped, or a deadline or the memory map moved
+        vectors = 1u << 6,
+    };
+
+    /// Takes a message for this processor. True if nothing was waiting: then the poster has to make the processor look.
+    [[nodiscard]] auto post(interrupt_message const& message) -> bool {
+        switch (message.mode) {
+        case delivery_mode::fixed:
+        case delivery_mode::lowest_priority: {
+            auto const word = message.vector / 64u;
+            auto const bit = std::uint64_t{1} << message.vector % 64;
+            if (message.level)
+                level_[word].fetch_or(bit, std::memory_order_relaxed);
+            else
+                level_[word].fetch_and(~bit, std::memory_order_relaxed);
+            vectors_[word].fetch_or(bit, std::memory_order_relaxed);
+            return post(request::vectors);
+        }
+        case delivery_mode::nmi:
+            return post(request::nmi);
+        case delivery_mode::external:
+            return post(request::external);
+        case delivery_mode::init:
+            return exchange(number(request::start_up) | start_up_vector, number(request::init));
+        case delivery_mode::start_up:
+            return exchange(start_up_vector, number(request::start_up) | std::uint32_t{message.vector} << 8);
+        default:
+            return false; // no SMI in a virtual machine; the rest is reserved
+        }
+    }
+    [[nodiscard]] auto post(request what) -> bool { return exchange(0, number(what)); }
+
+    /// Whether something waits.
+    [[nodiscard]] auto any() const -> bool { return flags_.load(std::memory_order_relaxed) != 0; }
+
+    /// All that was posted, once.
+    struct taken {
+        std::uint32_t flags{};
+        std::array<std::uint64_t, 4> vectors{};
+        std::array<std::uint64_t, 4> level{};
+
+        [[nodiscard]] constexpr auto has(request what) const -> bool { return (flags & number(what)) != 0; }
+        [[nodiscard]] constexpr auto start_up_page() const -> std::uint8_t {
+            return static_cast<std::uint8_t>(flags >> 8);
+        }
+        /// Calls `accept` with a message for each vector.
+        void for_each_vector(auto&& accept) const {
+            for (unsigned word{0}; word != vectors.size(); ++word)
+                for (auto rest = vectors[word]; rest != 0; rest &= rest - 1) {
+                    auto const bit = static_cast<unsigned>(std::countr_zero(rest));
+                    accept(interrupt_message{.vector = static_cast<std::uint8_t>(word * 64 + bit),
+                                             .level = (level[word] >> bit & 1) != 0});
+                }
+        }
+    };
+    [[nodiscard]] auto take() -> taken {
+        taken all{.flags = flags_.exchange(0, std::memory_order_acq_rel)};
+        if (all.has(request::vectors))
+            for (unsigned word{0}; word != all.vectors.size(); ++word) {
+                all.vectors[word] = vectors_[word].exchange(0, std::memory_order_acq_rel);
+                all.level[word] = level_[word].load(std::memory_order_relaxed);
+            }
+        return all;
+    }
+
+    void clear() { (void)take(); }
+
+  private:
+    static constexpr std::uint32_t start_up_vector{0xff00};
+    [[nodiscard]] static constexpr auto number(request what) -> std::uint32_t {
+        return static_cast<std::uint32_t>(what);
+    }
+
+    auto exchange(std::uint32_t drop, std::uint32_t add) -> bool {
+        auto now = flags_.load(std::memory_order_relaxed);
+        while (not flags_.compare_exchange_weak(now, (now & ~drop) | add, std::memory_order_acq_rel))
+            continue;
+        return now == 0;
+    }
+
+    std::atomic<std::uint32_t> flags_{};
+    std::array<std::atomic<std::uint64_t>, 4> vectors_{};
+    std::array<std::atomic<std::uint64_t>, 4> level_{};
+};
+
+} // namespace hv

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <hv/device_context.hpp>
+#include <hv/devices/lapic.hpp>
+#include <hv/posted_requests.hpp>
+#include <hv/stop.hpp>
+#include <hv/vcpu_reset.hpp>
+#include <hv/x86/control_registers.hpp>
+#include <hv/x86/registers.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+/// Several vCPUs of one machine: what of each belongs to all threads, and what it does with what they ask of it.
+namespace hv {
+
+/// Whether a vCPU executes. APM Vol. 2, "Processor Initialization State".
+enum class vcpu_activity : std::uint8_t { running, halted, waits_for_start_up };
+
+/// The part of a vCPU that other threads read and write, on cache lines of its own.
+struct alignas(64) vcpu_shared {
+    posted_requests posted{};
+    std::atomic<std::uint64_t> route{}; ///< a lapic_route
+    std::atomic<unsigned> home{};       ///< the host's processor that it runs on, or ran on last
+    std::atomic<bool> runs{false};
+    std::atomic<bool> sleeps_for_ever{false}; ///< unless another processor ends that
+};
+/// Where there are no other threads.
+struct vcpu_alone {};
+
+/// INIT. Without firmware the first processor has nowhere to start again: that is a reset of the machine. SDM Vol. 3A,
+/// "Processor State After Reset".
+template <typename Vcpu>
+[[gnu::cold, gnu::noinline]] void initialize(Vcpu& cpu) {
+    if (cpu.id() == 0)
+        return cpu.machine().stop({.kind = stop_kind::reset});
+    constexpr auto kept = x86::cr0::cd | x86::cr0::nw;
+    auto& hardware = cpu.hardware();
+    auto const cr0 = hardware.cr0();
+    reset_registers(hardware);
+    hardware.set_cr0((hardware.cr0() & ~kept) | (cr0 & kept));
+    cpu.events().clear();
+    if constexpr (Vcpu::has_lapic) {
+        processor_context context{cpu};
+        cpu.apic().initialize(context);
+    }
+    cpu.set_activity(vcpu_activity::waits_for_start_up);
+}
+
+/// The start-up message: real-mode code at the start of a page.
+template <typename Vcpu>
+void start_up(Vcpu& cpu, std::uint8_t page) {
+    if (cpu.activity() != vcpu_activity::waits_for_start_up)
+        return;
+    auto& hardware = cpu.hardware();
+    hardware.set_segment(x86::segment_name::cs, {.base = std::uint64_t{page} << 12,
+                                                 .limit = 0xffff,
+                                                 .access = 0x9b,
+                                                 .selector = static_cast<std::uint16_t>(page << 8)});
+    hardware.set_rip(0);
+    cpu.set_activity(vcpu_activity::running);
+}
+
+/// Takes what others posted.
+template <typename Vcpu>
+void receive(Vcpu& cpu) {
+    if constexpr (Vcpu::is_parallel) {
+        using request = posted_requests::request;
+        auto& posted = cpu.shared().posted;
+        if (not posted.any())
+            return;
+        auto const all = posted.take();
+        if (all.has(request::init)) [[unlikely]]
+            initialize(cpu);
+        if (all.has(request::start_up)) [[unlikely]]
+            start_up(cpu, all.start_up_page());
+        all.for_each_vector([&cpu](interrupt_message const& message) { cpu.accept(message); });
+        if (all.has(request::nmi))
+            cpu.request(lapic_request::nmi);
+        if (all.has(request::external))
+            cpu.request(lapic_request::external);
+        if (all.has(request::lint0))
+            cpu.signal_lint0();
+    }
+}
+
+} // namespace hv

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include "parallel_host.hpp"
+#include "run_guest.hpp"
+#include "scheduler.hpp"
+
+#include <atomic>
+#include <new>
+
+/// The same program for a machine with several vCPUs: they run on all processors of the host. One more word of the
+/// image's command line: cpus=N, how many of its vCPUs the machine has.
+namespace hv::bare {
+
+/// What the processors of the host share.
+template <typename Machine>
+struct parallel_program {
+    explicit parallel_program(host& h) : processors{h} {}
+
+    parallel_host processors;
+    vmm<Machine, parallel_host> monitor{processors};
+    vm<Machine, parallel_host> machine{};
+    scheduler<vm<Machine, parallel_host>, parallel_host> plan{machine, processors};
+    std::atomic<unsigned> enabled{0}, refused{0}, done{0};
+    std::atomic<bool> begun{false};
+};
+
+template <typename Machine>
+inline constinit parallel_program<Machine>* the_program{nullptr};
+
+template <typename Machine>
+auto run_guest_parallel(host& h, boot_information const& boot) -> int {
+    options const words{boot.command_line};
+    bool const quiet{words.has("quiet")};
+    if (boot.modules().empty())
+        return detail::refuse(h, "no guest: the boot loader gave no module");
+    auto const cpus = words.number("cpus", Machine::max_vcpus);
+    if (cpus == 0 or cpus > Machine::max_vcpus)
+        return detail::refuse(h,
+                              text_line<>{}.text("cpus=: this machine has 1 to ").decimal(Machine::max_vcpus).view());
+
+    auto* const place = h.allocate(sizeof(parallel_program<Machine>), page_size);
+    if (place == nullptr)
+        return detail::refuse(h, "no memory for the virtual machine itself");
+    auto& program = *new (place) parallel_program<Machine>{h};
+    the_program<Machine> = &program;
+    auto& processors = program.processors;
+    auto& monitor = program.monitor;
+    auto& machine = program.machine;
+
+    processors.start(static_cast<std::size_t>(cpus));
+    auto const report = monitor.examine();
+    if (report.verdict != status::ok)
+        return detail::refuse(h, "this processor cannot run the machine: it lacks ", report.missing);
+    if (monitor.enable() != status::ok)
+        return detail::refuse(h, "this processor refused to turn virtualisation on");
+    while (program.enabled + program.refused != processors.processor_count() - 1)
+        asm volatile("pause");
+    if (program.refused != 0)
+        return detail::refuse(h, "not all processors can run the machine");
+    if (auto const made = monitor.create(machine); made != status::ok)
+        return detail::refuse(h, "the virtual machine could not be made: ", detail::why_not_made(made));
+    (void)machine.set_cpu_count(static_cast<std::uint32_t>(cpus));
+    auto const loaded = detail::load_guest<Machine>(machine, h, boot, static_cast<std::uint32_t>(cpus));
+    if (not loaded.what.empty())
+        return detail::refuse(h, loaded.what, loaded.why);
+
+    if (not quiet) {
+        print_processor(h, monitor.examine());
+        print_clock(h, h.tsc_report());
+        text_line<> line;
+        line.decimal(cpus).text(" virtual processors on ").decimal(processors.processor_count()).text(" of the host");
+        h.log(line.view());
+    }
+    program.plan.settle();
+    machine.cpu(0).start(loaded.start);
+    auto const started = h.tsc();
+    program.begun = true;
+    for (unsigned n{1}; n != processors.processor_count(); ++n)
+        processors.kick(n);
+    program.plan.run();
+    while (program.done != processors.processor_count() - 1)
+        asm volatile("pause");
+    auto const status = detail::report_end(machine, h, quiet, started, h.tsc());
+    machine.destroy();
+    monitor.disable();
+    return static_cast<int>(status);
+}
+
+/// The program of an image, of either kind.
+template <typename Machine>
+auto run_image(host& h, boot_information const& boot) -> int {
+    if constexpr (Machine::max_vcpus > 1)
+        return run_guest_parallel<Machine>(h, boot);
+    else
+        return run_guest<Machine>(h, boot);
+}
+
+/// What each processor but the first does.
+template <typename Machine>
+void join_guest() {
+    if constexpr (Machine::max_vcpus > 1) {
+        auto& program = *the_program<Machine>;
+        auto const on = program.monitor.enable() == status::ok;
+        ++(on ? program.enabled : program.refused);
+        while (not program.begun.load())
+            program.processors.idle();
+        if (on)
+            program.plan.run();
+        ++program.done;
+    }
+}
+
+template <typename Machine>
+void serve_processor_timer() {
+    if constexpr (Machine::max_vcpus > 1)
+        the_program<Machine>->processors.serve_timer();
+}
+
+} // namespace hv::bare

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <catch2/catch.hpp>
+
+#include <hv/posted_requests.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+using namespace hv;
+using request = posted_requests::request;
+
+namespace {
+
+constexpr auto fixed(std::uint8_t vector, bool level = false) -> interrupt_message {
+    return {.vector = vector, .level = level};
+}
+auto vectors_of(posted_requests::taken const& all) {
+    std::vector<std::pair<int, bool>> found;
+    all.for_each_vector([&](interrupt_message const& m) { found.emplace_back(m.vector, m.level); });
+    return found;
+}
+
+} // namespace
+
+TEST_CASE("what was posted is taken once, with its trigger mode") {
+    posted_requests p;
+    CHECK_FALSE(p.any());
+    CHECK(p.post(fixed(0x31)));
+    CHECK_FALSE(p.post(fixed(0xff, true))); // the first asked the processor to look already
+    CHECK_FALSE(p.post(fixed(0x40)));
+    CHECK(p.any());
+    auto const all = p.take();
+    CHECK(vectors_of(all) == std::vector<std::pair<int, bool>>{{0x31, false}, {0x40, false}, {0xff, true}});
+    CHECK_FALSE(p.any());
+    CHECK(vectors_of(p.take()).empty());
+    CHECK(p.post(fixed(0xff))); // an edge this time
+    CHECK(vectors_of(p.take()) == std::vector<std::pair<int, bool>>{{0xff, false}});
+}
+
+TEST_CASE("NMIs merge, INIT drops a start-up that came before it, and the last start-up counts") {
+    posted_requests p;
+    CHECK(p.post({.mode = delivery_mode::nmi}));
+    CHECK_FALSE(p.post({.mode = delivery_mode::nmi}));
+    CHECK_FALSE(p.post({.vector = 0x12, .mode = delivery_mode::start_up}));
+    CHECK_FALSE(p.post({.mode = delivery_mode::init}));
+    auto first = p.take();
+    CHECK(first.has(request::nmi));
+    CHECK(first.has(request::init));
+    CHECK_FALSE(first.has(request::start_up));
+    CHECK(p.post({.mode = delivery_mode::init}));
+    CHECK_FALSE(p.post({.vector = 0x12, .mode = delivery_mode::start_up}));
+    CHECK_FALSE(p.post({.vector = 0x9f, .mode = delivery_mode::start_up}));
+    auto const second = p.take();
+    CHECK(second.has(request::init));
+    CHECK(second.has(request::start_up));
+    CHECK(second.start_up_page() == 0x9f);
+}
+
+TEST_CASE("a message that no virtual processor takes is not posted") {
+    posted_requests p;
+    CHECK_FALSE(p.post({.mode = delivery_mode::smi}));
+    CHECK_FALSE(p.any());
+}
+
+TEST_CASE("nothing is lost between many posters and a processor that looks only when it is asked to") {
+    constexpr unsigned posters{3}, rounds{400};
+    posted_requests p;
+    std::atomic<bool> asked{false};
+    std::array<std::atomic<unsigned>, 256> seen{};
+    std::atomic<unsigned> left{posters};
+    auto const give_up = std::chrono::steady_clock::now() + std::chrono::seconds{60};
+    auto const late = [&] { return std::chrono::steady_clock::now() > give_up; };
+    std::vector<std::thread> threads;
+    for (unsigned n{0}; n != posters; ++n)
+        threads.emplace_back([&, n] {
+            for (unsigned round{1}; round <= rounds and not late(); ++round)
+                for (unsigned v{0x40 + n}; v < 0x100; v += 37 * posters) {
+                    if (p.post(fixed(static_cast<std::uint8_t>(v), (round & 1) != 0)))
+                        asked = true;
+                    while (seen[v] != round and not late())
+                        std::this_thread::yield();
+                }
+            --left;
+        });
+    while (left != 0 and not late()) {
+        if (not asked.exchange(false)) {
+            std::this_thread::yield();
+            continue;
+        }
+        p.take().for_each_vector([&](interrupt_message const& m) {
+            auto const round = ++seen[m.vector];
+            if (m.level != ((round & 1) != 0))
+                seen[m.vector] = 1'000'000; // a wrong trigger mode ends the test
+        });
+    }
+    for (auto& t : threads)
+        t.join();
+    for (unsigned n{0}; n != posters; ++n)
+        for (unsigned v{0x40 + n}; v < 0x100; v += 37 * posters)
+            CHECK(seen[v] == rounds);
+}
