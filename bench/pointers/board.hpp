@@ -123,6 +123,11 @@ class board<pointers::registered<meta::types<Devices...>>> : public board<meta::
             return msr_answer::not_mine;
         return handler->write(handler->argument, &context, index, value) ? msr_answer::done : msr_answer::fault;
     }
+    /// Nobody registers for single writes.
+    template <typename Context>
+    [[nodiscard]] static auto write_msr_at_once(Context&, std::uint32_t, std::uint64_t) -> bool {
+        return false;
+    }
 
   private:
     template <typename Device>

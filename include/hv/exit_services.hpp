@@ -104,7 +104,7 @@ class exit_services {
     }
 
     [[gnu::always_inline]] auto on(exits::msr_write const& exit) -> verdict {
-        if (not write_msr(cpu_, exit.index, exit.value)) [[unlikely]] {
+        if (not write_msr_at_once(exit) and not write_msr(cpu_, exit.index, exit.value)) [[unlikely]] {
             ++cpu_.stats().refused_msrs;
             cpu_.raise_gp();
             return verdict::resume;
@@ -288,6 +288,11 @@ class exit_services {
                 return verdict::leave;
         } while (not delivery.has_wake_up());
         return verdict::advance;
+    }
+
+    [[nodiscard, gnu::always_inline]] auto write_msr_at_once(exits::msr_write const& exit) -> bool {
+        processor_context context{cpu_};
+        return cpu_.local().write_msr_at_once(context, exit.index, exit.value);
     }
 
     [[gnu::always_inline]] void set_cpuid(x86::cpuid_result const& values) {

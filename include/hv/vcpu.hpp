@@ -55,6 +55,8 @@ class vcpu {
         else
             return false;
     }();
+    /// Whether the local APIC's vectors are delivered when everything else is prepared, by themselves if they are all.
+    static constexpr bool delivers_vectors_apart{has_lapic and not runs_apic};
     /// Whether other threads run other vCPUs of the machine.
     static constexpr bool is_parallel{not Host::callers_are_serial};
     static constexpr bool answers_hypercalls{Machine::hypercalls};
@@ -152,6 +154,9 @@ class vcpu {
         while (true) {
             if (needs_attention() and not prepare_entry()) [[unlikely]]
                 break;
+            if constexpr (delivers_vectors_apart)
+                if (apic().moved())
+                    event_delivery<vcpu>{*this}.deliver_vectors();
             trace_entry();
             auto const decision = backend::enter(host, processor, hardware_, *this);
             if (decision == verdict::advance) [[likely]]
@@ -175,7 +180,7 @@ class vcpu {
             (void)events_.set_interrupted(interrupted);
         }
         fetch_apic(*this);
-        if constexpr (not exits::is_of_instruction<Exit>)
+        if constexpr (not exits::is_of_instruction<Exit> and not std::is_same_v<Exit, exits::interrupt_window>)
             attention_ = true;
         if constexpr (Machine::handlers::template serves<Exit, vcpu>)
             if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
@@ -369,10 +374,8 @@ class vcpu {
         auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | attention_);
         if constexpr (is_parallel)
             moved |= static_cast<std::uint8_t>(shared_.posted.any());
-        if constexpr (has_lapic) {
-            moved |= static_cast<std::uint8_t>(apic().moved());
+        if constexpr (has_lapic)
             moved |= static_cast<std::uint8_t>(local_.timers_touched());
-        }
         return moved != 0 or vm_->memory().generation() != translations_seen_;
     }
 

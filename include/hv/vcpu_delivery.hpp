@@ -48,33 +48,51 @@ class event_delivery {
     }
 
     /// Puts what the guest must take next into the delivery slot, and asks for an exit when what is left can go in.
-    /// False if the guest's processor shut down instead.
+    /// False if the guest's processor shut down instead. Where vectors are delivered apart they are left.
     [[nodiscard, gnu::always_inline]] auto deliver() -> bool {
-        auto& hardware = cpu_.hardware();
-        auto const& events = cpu_.events();
+        bool const busy{cpu_.hardware().injection_pending()};
+        if (busy or not cpu_.events().empty() or external_interrupt_waits()) [[unlikely]]
+            return deliver_more(busy);
+        if constexpr (Vcpu::delivers_vectors_apart)
+            cpu_.apic().ask_again();
+        else
+            deliver_vectors();
+        return true;
+    }
+
+    /// What `deliver` does with the local APIC's vectors, where nothing else is there to deliver. What the guest does
+    /// not take is asked for again at the next entry: an instruction that is served may end the shadow that it waits
+    /// for.
+    [[gnu::always_inline]] void deliver_vectors() {
+        take_moved();
+        auto const vector = processor_has_apic() ? -1 : pending_vector();
+        bool const waits{vector >= 0 and not takes_interrupts()};
+        if (vector >= 0 and not waits) // behind it none waits: it is in service now, and was the highest
+            inject_vector(vector);
+        cpu_.hardware().request_interrupt_window(waits);
+        if constexpr (Vcpu::has_lapic)
+            if (waits)
+                cpu_.apic().ask_again();
+    }
+
+    /// Whether `deliver` left an interrupt that the guest did not take.
+    [[nodiscard]] auto waits() const -> bool { return waits_; }
+
+  private:
+    [[gnu::always_inline]] void take_moved() {
         if constexpr (Vcpu::has_lapic) {
+            auto& hardware = cpu_.hardware();
             auto& apic = cpu_.apic();
             apic.take_moved();
             if (hardware.task_priority() != apic.task_priority()) [[unlikely]]
                 hardware.set_task_priority(apic.task_priority());
             hardware.watch_task_priority(not processor_has_apic() and apic.held_back());
         }
-        bool const busy{hardware.injection_pending()};
-        if (not busy and events.empty() and not external_interrupt_waits()) [[likely]] {
-            waits_ = vector_waits() and not deliver_vector();
-            hardware.request_interrupt_window(waits_);
-            return true;
-        }
-        return deliver_more(busy);
     }
 
-    /// Whether an interrupt is left that the guest did not take. An instruction that is served may end the shadow that
-    /// it waits for.
-    [[nodiscard]] auto waits() const -> bool { return waits_; }
-
-  private:
     /// What `deliver` does where there is more to deliver than a vector of the local APIC.
     [[nodiscard, gnu::cold, gnu::noinline]] auto deliver_more(bool busy) -> bool {
+        take_moved();
         auto& hardware = cpu_.hardware();
         if (not busy and not deliver_first()) [[unlikely]]
             return false;
@@ -114,21 +132,13 @@ class event_delivery {
             events.clear_external();
             inject(event::make(event_type::external_interrupt, cpu_.machine().acknowledge_external()));
         } else if (vector_waits()) {
-            inject_vector();
+            inject_vector(pending_vector());
         }
         return true;
     }
 
-    /// False if the guest takes no interrupts. Behind the vector none waits: it is in service now, and was the highest.
-    [[nodiscard]] auto deliver_vector() -> bool {
-        if (not takes_interrupts())
-            return false;
-        inject_vector();
-        return true;
-    }
-    void inject_vector() {
+    [[gnu::always_inline]] void inject_vector(int vector) {
         if constexpr (Vcpu::has_lapic) {
-            auto const vector = cpu_.apic().pending_vector();
             cpu_.apic().acknowledge(vector);
             inject(event::make(event_type::external_interrupt, static_cast<std::uint8_t>(vector)));
         }

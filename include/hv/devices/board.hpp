@@ -102,9 +102,17 @@ class board<meta::types<Devices...>> {
     }
 
     template <typename Context>
-    [[nodiscard]] auto write_msr(Context& context, std::uint32_t index, std::uint64_t value) -> msr_answer {
+    [[nodiscard, gnu::always_inline]] auto write_msr(Context& context, std::uint32_t index, std::uint64_t value)
+        -> msr_answer {
         msr_writer<Context> visitor{*this, context, index, value};
         return meta::search<tables::msrs>(index, visitor);
+    }
+
+    /// Asks the devices that answer some writes without `write_msr`. False: nothing was done.
+    template <typename Context>
+    [[nodiscard, gnu::always_inline]] auto write_msr_at_once(Context& context, std::uint32_t index, std::uint64_t value)
+        -> bool {
+        return (write_msr_at_once<Devices>(context, index, value) or ...);
     }
 
     /// Restores one device, and looks for its deadline anew. `context` is a restoring_context.
@@ -317,6 +325,16 @@ class board<meta::types<Devices...>> {
             any = meta::search<tables::ports>(visitor.port, visitor) == answer::whole or any;
         }
         return any;
+    }
+
+    template <typename Device, typename Context>
+    [[nodiscard, gnu::always_inline]] auto write_msr_at_once(Context& context, std::uint32_t index, std::uint64_t value)
+        -> bool {
+        auto& device = meta::get<meta::index_of<Device, Devices...>>(devices_);
+        if constexpr (requires { device.write_msr_at_once(context, index, value); })
+            return device.write_msr_at_once(context, index, value);
+        else
+            return false;
     }
 
     template <typename Device>

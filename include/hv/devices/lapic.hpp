@@ -95,22 +95,23 @@ class lapic {
     /// Whether the answers to these questions may have changed since `take_moved`.
     [[nodiscard]] constexpr auto moved() const -> bool { return moved_; }
     constexpr void take_moved() { moved_ = false; }
+    /// Lets them be asked at the next entry too.
+    constexpr void ask_again() { moved_ = true; }
     /// Whether a vector waits that the task priority alone, or with a vector in service, holds back.
     [[nodiscard]] constexpr auto held_back() const -> bool {
         return highest_request_ != 0 and (highest_request_ & 0xf0) <= (registers_.tpr & 0xf0);
     }
-    /// The processor takes the vector that `pending_vector` named. Until that is over, or another comes, none is
-    /// pending: there is nothing to take notice of.
-    constexpr void acknowledge(int vector) {
-        auto const v = static_cast<std::uint8_t>(vector);
-        if (not registers_.irr.contains(v))
+    /// The processor takes the vector that `pending_vector` named; of another nothing is known. Until that is over, or
+    /// another comes, none is pending: there is nothing to take notice of.
+    [[gnu::always_inline]] constexpr void acknowledge(int vector) {
+        if (vector < 0 or vector != pending_vector())
             return;
+        auto const v = static_cast<std::uint8_t>(vector);
         registers_.irr.erase(v);
         registers_.isr.insert(v);
         highest_request_ = registers_.irr.highest();
-        if (v > in_service_)
-            in_service_ = v;
-        processor_priority_ = registers_.ppr(in_service_);
+        in_service_ = v; // it is above all others in service, and above the task priority
+        processor_priority_ = v & 0xf0;
     }
     /// Whether the INT output of the 8259 reaches the processor through this APIC.
     [[nodiscard]] constexpr auto accepts_external() const -> bool {
@@ -184,6 +185,10 @@ class lapic {
 
     [[nodiscard]] constexpr auto read_msr(auto& context, std::uint32_t index, std::uint64_t& out) -> bool;
     [[nodiscard]] constexpr auto write_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool;
+    /// The two writes that most interrupts take, end of interrupt and self IPI, where nothing is wrong with them.
+    /// False: nothing was done, `write_msr` says what the write means. Moves no deadline.
+    [[nodiscard, gnu::always_inline]] constexpr auto write_msr_at_once(auto& context, std::uint32_t index,
+                                                                       std::uint64_t value) -> bool;
 
     // A processor that runs the APIC itself while the guest is in.
 
@@ -225,10 +230,10 @@ class lapic {
         registers_.tpr = value;
         update_priority();
     }
-    constexpr auto request(std::uint8_t vector, bool level) -> lapic_request;
+    [[gnu::always_inline]] constexpr auto request(std::uint8_t vector, bool level) -> lapic_request;
     constexpr auto take(delivery_mode mode, std::uint8_t vector, bool level) -> lapic_request;
     constexpr auto signal(local_source source) -> lapic_request;
-    constexpr void end_of_interrupt(auto& context);
+    [[gnu::always_inline]] constexpr void end_of_interrupt(auto& context);
     constexpr void send(auto& context, std::uint64_t command);
     constexpr void send_to_self(std::uint8_t vector);
     constexpr void change_mode(std::uint64_t base);

@@ -90,22 +90,25 @@ constexpr auto lapic::write_msr(auto& context, std::uint32_t index, std::uint64_
         registers_.timer.set_tsc_deadline(context, value);
         return true;
     }
-    if (x2apic()) {
-        auto const is = [index](reg which) { return index == x86::msr::x2apic_first + static_cast<unsigned>(which); };
-        if (is(reg::end_of_interrupt) and value == 0) [[likely]] {
-            end_of_interrupt(context);
-            return true;
-        }
-        if (is(reg::self_ipi) and value <= 0xff) {
-            send_to_self(static_cast<std::uint8_t>(value));
-            return true;
-        }
-        if (is(reg::task_priority) and value <= 0xff) {
-            write_task_priority(static_cast<std::uint8_t>(value));
-            return true;
-        }
+    if (index == x86::msr::x2apic_first + static_cast<unsigned>(reg::task_priority) and x2apic() and value <= 0xff) {
+        write_task_priority(static_cast<std::uint8_t>(value));
+        return true;
     }
     return write_other_msr(context, index, value);
+}
+
+constexpr auto lapic::write_msr_at_once(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
+    auto const is = [index](reg which) { return index == x86::msr::x2apic_first + static_cast<unsigned>(which); };
+    if (is(reg::end_of_interrupt) and value == 0 and x2apic()) {
+        end_of_interrupt(context);
+        return true;
+    }
+    if (is(reg::self_ipi) and value >= x86::apic::first_legal_vector and value <= 0xff and x2apic()) {
+        if ((registers_.svr & x86::apic::svr::software_enable) != 0)
+            (void)request(static_cast<std::uint8_t>(value), false);
+        return true;
+    }
+    return false;
 }
 
 auto lapic::write_other_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {

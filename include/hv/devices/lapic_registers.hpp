@@ -122,7 +122,7 @@ struct lapic_registers {
         return (tpr & 0xf0) >= priority ? tpr : priority;
     }
     /// What lowest-priority arbitration compares. SDM Vol. 3A, "Arbitration Priority Register (APR)".
-    [[nodiscard]] constexpr auto apr() const -> std::uint8_t {
+    [[nodiscard, gnu::noinline]] constexpr auto apr() const -> std::uint8_t {
         auto const in_service = isr.highest() & 0xf0;
         auto const requested = irr.highest() & 0xf0;
         auto const task = tpr & 0xf0;

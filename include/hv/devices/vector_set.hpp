@@ -17,12 +17,11 @@ struct vector_set {
     constexpr void insert(std::uint8_t vector) { words[vector / 32] |= bit(vector); }
     constexpr void erase(std::uint8_t vector) { words[vector / 32] &= ~bit(vector); }
 
+    [[nodiscard]] constexpr auto is_empty() const -> bool { return (pair(1) | pair(3) | pair(5) | pair(7)) == 0; }
+
     /// The highest vector, 0 if there is none: vector 0 is not legal, so that 0 compares below every member.
-    [[nodiscard]] constexpr auto highest() const -> std::uint8_t {
-        for (unsigned i{8}; i != 0; i -= 2)
-            if (auto const pair = std::uint64_t{words[i - 1]} << 32 | words[i - 2]; pair != 0)
-                return static_cast<std::uint8_t>(i * 32 - 1 - static_cast<unsigned>(std::countl_zero(pair)));
-        return 0;
+    [[nodiscard, gnu::always_inline]] constexpr auto highest() const -> std::uint8_t {
+        return is_empty() ? std::uint8_t{0} : highest_member(); // mostly empty: asked when one was taken out
     }
 
     /// Whether no vector below 16 is a member.
@@ -40,6 +39,17 @@ struct vector_set {
     constexpr auto operator==(vector_set const&) const -> bool = default;
 
   private:
+    [[nodiscard]] constexpr auto highest_member() const -> std::uint8_t {
+        for (unsigned i{8}; i != 0; i -= 2)
+            if (auto const two = pair(i - 1); two != 0)
+                return static_cast<std::uint8_t>(i * 32 - 1 - static_cast<unsigned>(std::countl_zero(two)));
+        return 0;
+    }
+
+    /// A word and the one below it.
+    [[nodiscard]] constexpr auto pair(unsigned upper) const -> std::uint64_t {
+        return std::uint64_t{words[upper]} << 32 | words[upper - 1];
+    }
     [[nodiscard]] static constexpr auto bit(std::uint8_t vector) -> std::uint32_t {
         return std::uint32_t{1} << (vector & 31);
     }

@@ -182,3 +182,32 @@ TEST_CASE("IA32_TSC_DEADLINE reads 0 and ignores writes outside TSC-deadline mod
         CHECK(b.apic.deadline() == never);
     }
 }
+
+TEST_CASE("a write that is answered at once does what every other write does, and what is wrong is not answered") {
+    for (auto const base : {off, xapic_mode, x2apic_mode})
+        for (bool const software_enabled : {false, true})
+            for (std::uint32_t msr{0x800}; msr != 0x900; ++msr)
+                for (std::uint64_t const value : {0x0ull, 0xfull, 0x10ull, 0x62ull, 0xffull, 0x100ull, 1ull << 32}) {
+                    auto quick = in_state(base), slow = in_state(base);
+                    for (auto* const b : {&quick, &slow}) {
+                        if (software_enabled and base != off)
+                            b->enable();
+                        static_cast<void>(b->accept(0x61, true));
+                        if (b->apic.pending_vector() == 0x61)
+                            b->take(0x61);
+                        static_cast<void>(b->accept(0x51));
+                    }
+                    auto const before = quick.image();
+                    bool const done{quick.apic.write_msr_at_once(quick.context, msr, value)};
+                    bool const is_plain{base == x2apic_mode and ((msr == 0x80b and value == 0) or
+                                                                 (msr == 0x83f and value >= 0x10 and value <= 0xff))};
+                    INFO(std::hex << base << ' ' << software_enabled << ' ' << msr << ' ' << value);
+                    CHECK(done == is_plain);
+                    if (done)
+                        CHECK(slow.write_msr(msr, value));
+                    auto const now = quick.image(), wanted = done ? slow.image() : before;
+                    CHECK(std::memcmp(&now, &wanted, sizeof now) == 0);
+                    CHECK(quick.apic.pending_vector() == (done ? slow : quick).apic.pending_vector());
+                    CHECK(quick.context.ended == (done ? slow.context.ended : std::vector<std::uint8_t>{}));
+                }
+}

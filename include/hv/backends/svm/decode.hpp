@@ -129,11 +129,6 @@ template <typename Host, typename Vcpu, typename Handler>
         if (auto const exit = decode_string_io(control.exitinfo1, assist); exit.string and exit.size != 0)
             return handler.on(exit);
         break;
-    case exit_code::hlt:
-        return handler.on(exits::hlt{});
-    case exit_code::vintr:
-        cpu.request_interrupt_window(false);
-        return handler.on(exits::interrupt_window{});
     case exit_code::intr:
     case exit_code::nmi:
     case exit_code::smi:
@@ -231,6 +226,12 @@ template <typename Host, typename Vcpu, typename Handler>
         return handler.on(exits::cpuid{});
     if (is(exit_code::vmmcall))
         return handler.on(exits::hypercall{});
+    if (is(exit_code::hlt))
+        return handler.on(exits::hlt{});
+    if (is(exit_code::vintr)) {
+        cpu.request_interrupt_window(false);
+        return handler.on(exits::interrupt_window{});
+    }
     return decode_rare(host, cpu, handler);
 }
 

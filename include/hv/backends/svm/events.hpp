@@ -16,6 +16,8 @@ class events : public registers {
     void inject(event e) {
         vmcb_->control.eventinj = e.raw;
         due_ |= due::injection;
+        if (e.type() == event_type::nmi)
+            due_ |= due::nmi;
     }
     [[nodiscard]] auto injection_pending() const -> bool { return event{vmcb_->control.eventinj}.valid(); }
     /// NMIs become blocked when the NMI enters the guest, not when it is put into the slot; so taking it back leaves

@@ -25,6 +25,7 @@ inline constexpr std::uint16_t end_of_nmi{1u << 5};     ///< which is the IRET t
 inline constexpr std::uint16_t interrupted{1u << 6};    ///< an event interrupted by the last exit is there
 inline constexpr std::uint16_t cr2{1u << 7};            ///< the processor may not have the guest's
 inline constexpr std::uint16_t injection{1u << 8};      ///< an event to deliver
+inline constexpr std::uint16_t nmi{1u << 9};            ///< which is an NMI
 } // namespace due
 
 /// The registers of a guest, in the VMCB and beside it. Getters answer what the guest sees. Setters keep the VMCB such

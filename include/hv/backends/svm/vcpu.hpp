@@ -156,8 +156,12 @@ class vcpu : public events {
     template <bool Mitigates, typename Host>
     [[nodiscard, gnu::always_inline]] auto run(Host& host, processor& on) -> bool {
         auto& control = vmcb_->control;
-        if (due_ != 0 or interrupt_shadow()) [[unlikely]]
-            return run_with_more<Mitigates>(host, on);
+        if (due_ != 0 or interrupt_shadow()) [[unlikely]] {
+            if (due_ != due::injection or interrupt_shadow())
+                return run_with_more<Mitigates>(host, on);
+            deliver_only<Mitigates>(on);
+            return true;
+        }
         enter_guest<Mitigates>(on);
         control.clean_bits = clean_after_exit_;
         if (event{control.exitintinfo | control.exitcode}.valid()) [[unlikely]] // of the codes exit_code::invalid alone
@@ -201,13 +205,9 @@ class vcpu : public events {
             speculation_.leave(on.speculation_);
     }
 
-    /// An entry with something due, an event to deliver, or an interrupt shadow.
+    /// An entry with something due besides an event to deliver, with an NMI, or in an interrupt shadow.
     template <bool Mitigates, typename Host>
     [[nodiscard, gnu::noinline]] auto run_with_more(Host& host, processor& on) -> bool {
-        if (due_ == due::injection and not interrupt_shadow() and injects_no_nmi()) [[likely]] {
-            deliver_only<Mitigates>(on);
-            return true;
-        }
         if ((due_ & due::one_step) != 0) [[unlikely]] {
             step_to_nmi_window<Mitigates>(host, on);
             return not hidden_states_;
@@ -232,9 +232,6 @@ class vcpu : public events {
             return after_trouble(on);
         injected_ = {};
         control.eventinj = 0;
-    }
-    [[nodiscard]] auto injects_no_nmi() const -> bool {
-        return event{vmcb_->control.eventinj}.type() != event_type::nmi;
     }
 
     template <bool Mitigates, typename Host>
