@@ -123,7 +123,7 @@ class board<pointers::registered<meta::types<Devices...>>> : public board<meta::
             return msr_answer::not_mine;
         return handler->write(handler->argument, &context, index, value) ? msr_answer::done : msr_answer::fault;
     }
-    /// Nobody registers for single writes.
+    /// The handler asks the device.
     template <typename Context>
     [[nodiscard]] static auto write_msr_at_once(Context&, std::uint32_t, std::uint64_t) -> bool {
         return false;
@@ -175,8 +175,13 @@ class board<pointers::registered<meta::types<Devices...>>> : public board<meta::
     }
     template <typename Device, typename Context>
     static auto wrmsr(void* self, void* context, std::uint32_t index, std::uint64_t value) -> bool {
-        return static_cast<board*>(self)->template writing<place<Device>>(
-            [&](auto& device) { return device.write_msr(*static_cast<Context*>(context), index, value); });
+        return static_cast<board*>(self)->template writing<place<Device>>([&](auto& device) {
+            auto& of_call = *static_cast<Context*>(context);
+            if constexpr (requires { device.write_msr_at_once(of_call, index, value); })
+                if (device.write_msr_at_once(of_call, index, value))
+                    return true;
+            return device.write_msr(of_call, index, value);
+        });
     }
 
     // What no device takes in one piece is split into bytes, and ports wrap at 64 Ki.
