@@ -5,6 +5,7 @@
 
 #include <hv/memory/code_page.hpp>
 
+#include <array>
 #include <random>
 
 using hv::gpa;
@@ -75,10 +76,14 @@ TEST_CASE("the walk to a code page sets accessed flags, and none once the page i
 TEST_CASE("whatever one changes, a code page that is found is where a walk leads") {
     std::mt19937_64 random{1};
     unsigned found{0}, lost{0};
+    std::array guests{guest{1}, guest{2}};
     for (unsigned round{0}; round != 20'000; ++round) {
-        guest g{1 + round % 2};
+        auto& g = guests[round % 2];
+        auto const before = g.state;
+        g.page = {};
         REQUIRE(g.walk(linear) != nullptr);
         auto const bit = std::uint64_t{1} << random() % 64;
+        std::uint64_t changed{0};
         switch (random() % 8) {
         case 0:
             g.state.cr0 ^= bit;
@@ -95,10 +100,9 @@ TEST_CASE("whatever one changes, a code page that is found is where a walk leads
         case 4:
             g.state.cpl = static_cast<std::uint8_t>(random() % 4);
             break;
-        default: {
-            auto const where = guest::where(1 + static_cast<unsigned>(random() % 4));
-            g.memory.put(where, g.memory.get<std::uint64_t>(where) ^ bit);
-        }
+        default:
+            changed = guest::where(1 + static_cast<unsigned>(random() % 4));
+            g.memory.put(changed, g.memory.get<std::uint64_t>(changed) ^ bit);
         }
         if (auto const* const at = g.find(linear + 7)) {
             ++found;
@@ -106,6 +110,9 @@ TEST_CASE("whatever one changes, a code page that is found is where a walk leads
         } else {
             ++lost;
         }
+        g.state = before;
+        if (changed != 0)
+            g.memory.put(changed, g.memory.get<std::uint64_t>(changed) ^ bit);
     }
     CHECK(found > 500);
     CHECK(lost > 10'000);
