@@ -91,6 +91,16 @@ class board<pointers::registered<meta::types<Devices...>>> : public board<meta::
     }
 
     template <typename Context>
+    [[nodiscard]] auto read_port_byte(Context& context, std::uint16_t port, bool& claimed) -> std::uint32_t {
+        return read_port(context, port, 1, claimed);
+    }
+
+    template <typename Context>
+    void write_port_byte(Context& context, std::uint16_t port, std::uint32_t value, bool& claimed) {
+        write_port(context, port, 1, value, claimed);
+    }
+
+    template <typename Context>
     [[nodiscard]] auto read_mmio(Context& context, std::uint64_t address, unsigned size, std::uint64_t& value) -> bool {
         auto const* const handler = mmio_.find(address);
         if (handler == nullptr or handler->end - address < size)

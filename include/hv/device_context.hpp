@@ -20,7 +20,7 @@ class machine_context {
     auto operator=(machine_context const&) -> machine_context& = delete;
 
     [[nodiscard]] auto now() -> instant {
-        if (now_ == never)
+        if (now_ == unknown)
             now_ = vm_.now();
         return now_;
     }
@@ -39,7 +39,9 @@ class machine_context {
 
   private:
     Vm& vm_;
-    instant now_{never};
+    static constexpr instant unknown{-1}; // no machine's clock has gone so far
+
+    instant now_{unknown};
 };
 
 /// What devices of machine scope get while they are restored: the interrupt controllers bring their own record of lines
@@ -68,7 +70,7 @@ class processor_context {
     auto operator=(processor_context const&) -> processor_context& = delete;
 
     [[nodiscard]] auto now() -> instant {
-        if (now_ == never)
+        if (now_ == unknown)
             now_ = vcpu_.machine().now();
         return now_;
     }
@@ -80,7 +82,9 @@ class processor_context {
 
   private:
     Vcpu& vcpu_;
-    instant now_{never};
+    static constexpr instant unknown{-1}; // no machine's clock has gone so far
+
+    instant now_{unknown};
 };
 
 } // namespace hv

@@ -41,6 +41,7 @@ struct io_port {
     unsigned address_size;     ///< 2, 4 or 8 bytes; 0 where the processor does not say
     x86::segment_name segment; ///< of OUTS, where the processor says; else DS
     bool segment_known;
+    std::uint64_t next_rip{}; ///< behind the instruction, where the exit says it; else 0
 };
 static_assert(sizeof(io_port) > 16);
 

@@ -52,18 +52,10 @@ class exit_services {
             auto const copy = exit; // in memory, where the others need not be
             return on_string(cpu_, copy);
         }
-        auto const rax = cpu_.gpr(x86::gpr::rax);
-        if (exit.in) {
-            auto const value = read_port(cpu_, exit.port, exit.size);
-            cpu_.set_gpr(x86::gpr::rax, exit.size == 1   ? (rax & ~std::uint64_t{0xff}) | (value & 0xff)
-                                        : exit.size == 2 ? (rax & ~std::uint64_t{0xffff}) | (value & 0xffff)
-                                                         : value);
-        } else {
-            auto const mask = 0xffffffffu >> (32 - 8 * exit.size);
-            write_port(cpu_, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask);
-        }
-        if (cpu_.machine().keeps_input()) [[unlikely]] // a guest that polls may have made room, and nothing else tells
-            cpu_.machine().take_input();
+        if (exit.size == 1)
+            on_byte(exit);
+        else
+            on_wide(exit);
         return verdict::advance;
     }
 
@@ -268,6 +260,25 @@ class exit_services {
     }
 
   private:
+    [[gnu::always_inline]] void on_byte(exits::io_port const& exit) {
+        if (exit.in) {
+            auto const value = read_port_byte(cpu_, exit.port);
+            cpu_.set_gpr(x86::gpr::rax, (cpu_.gpr(x86::gpr::rax) & ~std::uint64_t{0xff}) | value);
+        } else {
+            write_port_byte(cpu_, exit.port, static_cast<std::uint8_t>(cpu_.gpr(x86::gpr::rax)));
+        }
+    }
+    [[gnu::always_inline]] void on_wide(exits::io_port const& exit) {
+        auto const rax = cpu_.gpr(x86::gpr::rax);
+        if (exit.in) {
+            std::uint64_t const value{read_port(cpu_, exit.port, exit.size)};
+            cpu_.set_gpr(x86::gpr::rax, exit.size == 2 ? (rax & ~std::uint64_t{0xffff}) | (value & 0xffff) : value);
+        } else {
+            auto const mask = 0xffffffffu >> (32 - 8 * exit.size);
+            write_port(cpu_, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask);
+        }
+    }
+
     [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> verdict {
         if constexpr (Vcpu::is_parallel) {
             cpu_.halt(); // RIP moves on, and `run` ends

@@ -8,6 +8,27 @@
 /// IN and OUT as one virtual processor does them at the devices of its machine, for exits and for the emulator.
 namespace hv {
 
+/// What an IN of one byte reads. Most exits are one of these, so what finds the device stands where they are served.
+template <typename Vcpu>
+[[nodiscard, gnu::always_inline]] inline auto read_port_byte(Vcpu& cpu, std::uint16_t port) -> std::uint8_t {
+    machine_context context{cpu.machine()};
+    bool claimed{true};
+    auto const value = cpu.machine().devices().read_port_byte(context, port, claimed);
+    if (not claimed) [[unlikely]]
+        ++cpu.stats().unclaimed_ports;
+    return static_cast<std::uint8_t>(value);
+}
+
+/// An OUT of one byte.
+template <typename Vcpu>
+[[gnu::always_inline]] inline void write_port_byte(Vcpu& cpu, std::uint16_t port, std::uint8_t value) {
+    machine_context context{cpu.machine()};
+    bool claimed{true};
+    cpu.machine().devices().write_port_byte(context, port, value, claimed);
+    if (not claimed) [[unlikely]]
+        ++cpu.stats().unclaimed_ports;
+}
+
 /// What an IN of 1, 2 or 4 bytes reads.
 template <typename Vcpu>
 [[nodiscard, gnu::noinline]] auto read_port(Vcpu& cpu, std::uint16_t port, unsigned size) -> std::uint32_t {

@@ -14,6 +14,7 @@
 #include <hv/exit_services.hpp>
 #include <hv/guest/start_state.hpp>
 #include <hv/memory/code_page.hpp>
+#include <hv/meta/tuple.hpp>
 #include <hv/msr.hpp>
 #include <hv/policy.hpp>
 #include <hv/register_access.hpp>
@@ -31,6 +32,7 @@
 
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 namespace hv {
 
@@ -155,8 +157,10 @@ class vcpu {
             if (needs_attention() and not prepare_entry()) [[unlikely]]
                 break;
             if constexpr (delivers_vectors_apart)
-                if (apic().moved())
+                if (apic().moved()) {
+                    renew_apic();
                     event_delivery<vcpu>{*this}.deliver_vectors();
+                }
             trace_entry();
             auto const decision = backend::enter(host, processor, hardware_, *this);
             if (decision == verdict::advance) [[likely]]
@@ -164,6 +168,7 @@ class vcpu {
             else if (decision == verdict::leave) [[unlikely]]
                 break;
         }
+        renew_apic();
         host.save_guest_fpu(fpu_);
         hardware_.detach(host, processor);
         if constexpr (is_parallel)
@@ -179,13 +184,18 @@ class vcpu {
             ++stats_.interrupted_deliveries;
             (void)events_.set_interrupted(interrupted);
         }
-        fetch_apic(*this);
+        apic_is_stale_ = leaves_apic_alone<Exit>;
+        if constexpr (not leaves_apic_alone<Exit>)
+            fetch_apic(*this);
         if constexpr (not exits::is_of_instruction<Exit> and not std::is_same_v<Exit, exits::interrupt_window>)
             attention_ = true;
-        if constexpr (Machine::handlers::template serves<Exit, vcpu>)
-            if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
-                return answer;
-        return exit_services<vcpu>{*this}.on(exit);
+        auto const decision = serve(exit);
+        if constexpr (requires { exit.next_rip; })
+            if (decision == verdict::advance and exit.next_rip != 0) [[likely]] {
+                finish_instruction(hardware_, exit.next_rip, events_);
+                return verdict::resume;
+            }
+        return decision;
     }
 
     [[nodiscard]] auto id() const -> std::uint32_t { return id_; }
@@ -367,6 +377,29 @@ class vcpu {
     [[nodiscard]] auto wakes_at() -> instant { return next_deadline(); }
 
   private:
+    template <typename Exit>
+    static constexpr bool has_handler{Machine::handlers::template serves<Exit, vcpu>};
+    /// Exits whose service needs nothing of the local APIC: its task priority stays with the processor until an entry
+    /// or a later exit asks.
+    template <typename Exit>
+    static constexpr bool leaves_apic_alone{
+        has_lapic and not runs_apic and not has_handler<Exit> and
+        meta::contains<Exit, meta::types<exits::io_port, exits::cpuid, exits::hypercall>>};
+
+    template <typename Exit>
+    [[gnu::always_inline]] auto serve(Exit const& exit) -> verdict {
+        if constexpr (has_handler<Exit>)
+            if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
+                return answer;
+        return exit_services<vcpu>{*this}.on(exit);
+    }
+
+    /// Makes up for exits that left the local APIC alone.
+    void renew_apic() {
+        if (std::exchange(apic_is_stale_, false))
+            fetch_apic(*this);
+    }
+
     /// Whether something moved that an entry has to know of: asked at each, so it takes two branches.
     [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
         if constexpr (runs_apic)
@@ -385,6 +418,9 @@ class vcpu {
         if (machine.stopped())
             return false;
         attention_ = false;
+        renew_apic();
+        if (machine.keeps_input()) [[unlikely]] // a guest that polls may have made room, and nothing else tells
+            machine.take_input();
         if constexpr (is_parallel) {
             receive(*this);
             if (activity_ != vcpu_activity::running)
@@ -466,6 +502,7 @@ class vcpu {
     stay stay_{};
     std::uint64_t tsc_adjustment_{};
     bool attention_{true};
+    bool apic_is_stale_{};
     vcpu_activity activity_{vcpu_activity::running};
     hardware_type hardware_{};
     event_queue events_{};

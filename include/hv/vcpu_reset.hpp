@@ -111,12 +111,17 @@ template <typename Hardware>
         retire_flags(hardware, flags, events);
 }
 
+/// RIP behind an instruction that ends in a multiple of 4 GiB or crosses it: only 64-bit code goes on there.
+template <typename Hardware>
+[[nodiscard, gnu::cold, gnu::noinline]] auto wrapped(Hardware& hardware, std::uint64_t next) -> std::uint64_t {
+    return is_64_bit(hardware) ? next : next & 0xffff'ffff;
+}
+
 /// Retires an instruction that ends before `next`: RIP moves in its width.
 template <typename Hardware>
 [[gnu::always_inline]] inline void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    constexpr std::uint64_t four_gib{1ull << 32};
-    if (next - four_gib < 16 and not is_64_bit(hardware)) [[unlikely]] // no instruction is longer
-        next -= four_gib;
+    if (static_cast<std::uint32_t>(next) < 16) [[unlikely]] // no instruction is longer
+        next = wrapped(hardware, next);
     retire_instruction(hardware, next, events);
 }
 

@@ -166,10 +166,10 @@ class vm {
     /// Not zero if a vCPU must look at the machine before it enters.
     [[nodiscard]] auto attention() const -> std::uint8_t {
         if constexpr (parallel)
-            return static_cast<std::uint8_t>(external_interrupt()); // the rest is posted
+            return static_cast<std::uint8_t>(external_interrupt() | keeps_input()); // the rest is posted
         else
             return static_cast<std::uint8_t>(static_cast<std::uint8_t>(reason_.kind) | external_interrupt_ |
-                                             devices_.timers_touched());
+                                             keeps_input_ | devices_.timers_touched());
     }
     /// A vCPU halted and nothing but another processor can wake it. If all are so, the machine is at its end.
     void note_halt() {
@@ -222,7 +222,7 @@ class vm {
     }
 
     /// Whether a byte of console input waits until the guest has room.
-    [[nodiscard]] auto keeps_input() const -> bool { return __atomic_load_n(&input_, __ATOMIC_RELAXED) >= 0; }
+    [[nodiscard]] auto keeps_input() const -> bool { return __atomic_load_n(&keeps_input_, __ATOMIC_RELAXED); }
 
     /// Hands console input to the first device that takes it.
     void take_input() {
@@ -232,7 +232,8 @@ class vm {
     void take_input(machine_context<vm>& context) {
         while (true) {
             if (input_ < 0)
-                __atomic_store_n(&input_, host_->get(), __ATOMIC_RELAXED);
+                input_ = host_->get();
+            __atomic_store_n(&keeps_input_, input_ >= 0, __ATOMIC_RELAXED);
             if (input_ < 0)
                 return;
             bool taken{false};
@@ -242,7 +243,7 @@ class vm {
             });
             if (not taken)
                 return; // kept until the guest has room
-            __atomic_store_n(&input_, -1, __ATOMIC_RELAXED);
+            input_ = -1;
         }
     }
 
@@ -387,6 +388,7 @@ class vm {
         if constexpr (parallel)
             shared_.stopping = shared_.stopped = false;
         input_ = -1;
+        keeps_input_ = false;
         if (auto const made = memory_.create(*host_, memory_type::default_limit, Machine::largest_leaf);
             made != status::ok)
             return made;
@@ -437,6 +439,7 @@ class vm {
     std::uint64_t tsc_offset_{};
     instant deadline_{never};
     int input_{-1};
+    bool keeps_input_{};
     bool external_interrupt_{};
     bool apic_window_{}; ///< at the APIC's address, in the nested tables
     stop_reason reason_{};

@@ -45,35 +45,43 @@ class board<meta::types<Devices...>> {
         timers_touched_ = true;
     }
 
-    /// What an IN of 1, 2 or 4 bytes reads. `claimed` is cleared if no device owns any of the bytes.
+    /// What an IN of one byte reads. `claimed` is cleared if no device owns the port.
     template <typename Context>
-    [[nodiscard, gnu::always_inline]] auto read_port(Context& context, std::uint16_t port, unsigned size, bool& claimed)
+    [[nodiscard, gnu::always_inline]] auto read_port_byte(Context& context, std::uint16_t port, bool& claimed)
         -> std::uint32_t {
-        port_reader<Context> visitor{*this, context, port, size};
-        auto const found = meta::search<tables::ports>(port, visitor);
-        if (found == answer::whole)
+        port_reader<Context> visitor{*this, context, port, 1};
+        if (meta::search<tables::ports>(port, visitor) == answer::whole) [[likely]]
             return visitor.value;
-        if (size == 1) {
-            claimed = false;
-            return 0xff;
-        }
-        auto const bytes = read_port_bytes(context, port, size);
-        claimed = bytes.claimed;
-        return bytes.value;
+        claimed = false;
+        return 0xff;
     }
 
     template <typename Context>
-    [[gnu::always_inline]] void write_port(Context& context, std::uint16_t port, unsigned size, std::uint32_t value,
-                                           bool& claimed) {
-        port_writer<Context> visitor{*this, context, port, size, value};
-        auto const found = meta::search<tables::ports>(port, visitor);
-        if (found == answer::whole)
-            return;
-        if (size == 1) {
+    [[gnu::always_inline]] void write_port_byte(Context& context, std::uint16_t port, std::uint32_t value,
+                                                bool& claimed) {
+        port_writer<Context> visitor{*this, context, port, 1, value};
+        if (meta::search<tables::ports>(port, visitor) != answer::whole) [[unlikely]]
             claimed = false;
-            return;
-        }
-        claimed = write_port_bytes(context, port, size, value);
+    }
+
+    /// What an IN of 1, 2 or 4 bytes reads. `claimed` is cleared if no device owns any of the bytes.
+    template <typename Context>
+    [[nodiscard]] auto read_port(Context& context, std::uint16_t port, unsigned size, bool& claimed) -> std::uint32_t {
+        if (size == 1)
+            return read_one(context, port, claimed);
+        wide_reader<Context> visitor{{*this, context, port, size}};
+        if (meta::search<tables::ports>(port, visitor) == answer::whole)
+            return visitor.value;
+        return read_port_bytes(context, port, size, claimed);
+    }
+
+    template <typename Context>
+    void write_port(Context& context, std::uint16_t port, unsigned size, std::uint32_t value, bool& claimed) {
+        if (size == 1)
+            return write_one(context, port, value, claimed);
+        wide_writer<Context> visitor{{*this, context, port, size, value}};
+        if (meta::search<tables::ports>(port, visitor) != answer::whole)
+            write_port_bytes(context, port, size, value, claimed);
     }
 
     /// A memory access of 1, 2, 4 or 8 bytes. False if no device owns all of it.
@@ -96,7 +104,8 @@ class board<meta::types<Devices...>> {
     enum class msr_answer : std::uint8_t { not_mine, done, fault };
 
     template <typename Context>
-    [[nodiscard]] auto read_msr(Context& context, std::uint32_t index, std::uint64_t& value) -> msr_answer {
+    [[nodiscard, gnu::always_inline]] auto read_msr(Context& context, std::uint32_t index, std::uint64_t& value)
+        -> msr_answer {
         msr_reader<Context> visitor{*this, context, index, value};
         return meta::search<tables::msrs>(index, visitor);
     }
@@ -163,7 +172,10 @@ class board<meta::types<Devices...>> {
                 decltype(owner) device;
                 bool& moved;
                 instant before{device.deadline()};
-                ~watch() { moved = moved or device.deadline() != before; }
+                ~watch() {
+                    if (device.deadline() != before)
+                        moved = true;
+                }
             } const watched{owner, timers_touched_};
             return write(owner);
         } else {
@@ -199,8 +211,7 @@ class board<meta::types<Devices...>> {
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
     };
 
-    /// `Watches` whether a write moves a deadline.
-    template <typename Context, bool Watches = true>
+    template <typename Context>
     struct port_writer {
         board& self;
         Context& context;
@@ -213,16 +224,28 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::ports[Entry];
             if (not reaches<e>(port, size))
                 return answer::part;
-            if constexpr (Watches)
-                self.template writing<e.owner>([&](auto& device) __attribute__((always_inline)) {
-                    device.write_port(context, port, size, value);
-                });
-            else
-                meta::get<e.owner>(self.devices_).write_port(context, port, size, value);
+            self.template writing<e.owner>(
+                [&](auto& device) __attribute__((always_inline)) { device.write_port(context, port, size, value); });
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }
     };
+
+    /// Of more than one byte: most ports take no such access.
+    template <typename Visitor>
+    struct wide : Visitor {
+        template <std::size_t Entry>
+        [[gnu::always_inline]] auto hit() -> answer {
+            if constexpr (tables::ports[Entry].attribute == 1)
+                return answer::part;
+            else
+                return Visitor::template hit<Entry>();
+        }
+    };
+    template <typename Context>
+    using wide_reader = wide<port_reader<Context>>;
+    template <typename Context>
+    using wide_writer = wide<port_writer<Context>>;
 
     template <typename Context>
     struct mmio_reader {
@@ -295,36 +318,40 @@ class board<meta::types<Devices...>> {
         [[gnu::always_inline]] auto miss() -> msr_answer { return msr_answer::not_mine; }
     };
 
-    // The bus splits what no device takes in one piece; ports wrap at 64 Ki.
-    struct bytes_read {
-        std::uint32_t value{};
-        bool claimed{};
-    };
     template <typename Context>
-    [[nodiscard, gnu::noinline, gnu::cold]] auto read_port_bytes(Context& context, std::uint16_t port, unsigned size)
-        -> bytes_read {
+    [[nodiscard, gnu::noinline]] auto read_one(Context& context, std::uint16_t port, bool& claimed) -> std::uint32_t {
+        return read_port_byte(context, port, claimed);
+    }
+    template <typename Context>
+    [[gnu::noinline]] void write_one(Context& context, std::uint16_t port, std::uint32_t value, bool& claimed) {
+        write_port_byte(context, port, value, claimed);
+    }
+
+    // The bus splits what no device takes in one piece; ports wrap at 64 Ki.
+    template <typename Context>
+    [[nodiscard, gnu::noinline, gnu::cold]] auto read_port_bytes(Context& context, std::uint16_t port, unsigned size,
+                                                                 bool& claimed) -> std::uint32_t {
         std::uint32_t value{0};
         bool any{false};
         for (unsigned i{0}; i != size; ++i) {
-            port_reader<Context> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1};
-            bool const whole{meta::search<tables::ports>(visitor.port, visitor) == answer::whole};
-            any = any or whole;
-            value |= (whole ? visitor.value & 0xff : 0xff) << (8 * i);
+            bool one{true};
+            value |= (read_one(context, static_cast<std::uint16_t>(port + i), one) & 0xff) << (8 * i);
+            any = any or one;
         }
-        return {value, any};
+        claimed = any;
+        return value;
     }
 
     template <typename Context>
-    [[nodiscard, gnu::noinline, gnu::cold]] auto write_port_bytes(Context& context, std::uint16_t port, unsigned size,
-                                                                  std::uint32_t value) -> bool {
-        timers_touched_ = true; // instead of asking each device twice
+    [[gnu::noinline, gnu::cold]] void write_port_bytes(Context& context, std::uint16_t port, unsigned size,
+                                                       std::uint32_t value, bool& claimed) {
         bool any{false};
         for (unsigned i{0}; i != size; ++i) {
-            port_writer<Context, false> visitor{*this, context, static_cast<std::uint16_t>(port + i), 1,
-                                                (value >> (8 * i)) & 0xff};
-            any = meta::search<tables::ports>(visitor.port, visitor) == answer::whole or any;
+            bool one{true};
+            write_one(context, static_cast<std::uint16_t>(port + i), (value >> (8 * i)) & 0xff, one);
+            any = any or one;
         }
-        return any;
+        claimed = any;
     }
 
     template <typename Device, typename Context>

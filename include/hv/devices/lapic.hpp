@@ -74,10 +74,6 @@ class lapic {
     [[nodiscard]] constexpr auto enabled() const -> bool { return registers_.hardware_enabled(); }
     [[nodiscard]] constexpr auto software_enabled() const -> bool { return registers_.software_enabled(); }
     [[nodiscard]] constexpr auto x2apic() const -> bool { return registers_.x2apic(); }
-    [[nodiscard]] constexpr auto in_xapic_mode() const -> bool {
-        namespace base = x86::apic::base;
-        return (registers_.apic_base & (base::enable | base::extended)) == base::enable;
-    }
     [[nodiscard]] constexpr auto bootstrap_processor() const -> bool {
         return (registers_.apic_base & x86::apic::base::bootstrap_processor) != 0;
     }
@@ -166,22 +162,20 @@ class lapic {
 
     /// All ones unless in xAPIC mode. A register's four bytes stand at the start of its sixteen; the rest reads zero.
     [[nodiscard]] constexpr auto read_mmio(auto& context, std::uint64_t offset, unsigned size) -> std::uint64_t {
-        auto const ones = [size] { return size < 8 ? (std::uint64_t{1} << size * 8) - 1 : ~std::uint64_t{}; };
-        if (not in_xapic_mode()) [[unlikely]]
-            return ones();
+        auto const mask = size < 8 ? (std::uint64_t{1} << size * 8) - 1 : ~std::uint64_t{};
+        if (not enabled() or x2apic())
+            return mask;
         if (not lapic_access::contains(lapic_access::xapic_existing, offset >> 4)) {
             raise_error(x86::apic::esr::illegal_register_address);
             return 0;
         }
-        if (size == 4 and (offset & 0xf) == 0) [[likely]] // as the manual demands
-            return read_register(context, static_cast<reg>(offset >> 4));
         if ((offset & 0xf) > 3)
             return 0;
-        return read_register(context, static_cast<reg>(offset >> 4)) >> (offset & 3) * 8 & ones();
+        return read_register(context, static_cast<reg>(offset >> 4)) >> (offset & 3) * 8 & mask;
     }
     /// Aligned 32-bit writes only, as the manual demands; every other one is ignored.
     constexpr void write_mmio(auto& context, std::uint64_t offset, unsigned size, std::uint64_t value) {
-        if (not in_xapic_mode() or size != 4 or (offset & 0xf) != 0)
+        if (not enabled() or x2apic() or size != 4 or (offset & 0xf) != 0)
             return;
         if (not lapic_access::contains(lapic_access::xapic_existing, offset >> 4))
             raise_error(x86::apic::esr::illegal_register_address);

@@ -39,34 +39,19 @@ class pit_8254 {
     }
 
     [[nodiscard, gnu::always_inline]] auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
-        return port == system_port ? read_system_port(context) : read_counter(context, port);
+        if (port == system_port)
+            return read_system_port(context);
+        auto const number = port & 3u;
+        return number == 3 ? 0xff
+                           : read_counter(context, counters_[number]); // control words cannot be read: an open bus
     }
 
-    void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
+    [[gnu::always_inline]] void write_port(auto& context, std::uint16_t port, unsigned, std::uint32_t value) {
         auto const byte = static_cast<std::uint8_t>(value);
-        deliver_due(context);
-        if (port == control_port and (byte & 0x30) == 0 and byte >> 6 != 3) {
-            auto& counter = counters_[byte >> 6];
-            return counter.latch_count(present(counter, context));
-        }
-        auto const now = pit_counter::cycle_at(context.now());
-        if (port == system_port) {
-            speaker_ = (byte & 2) != 0;
-            counters_[2].set_gate((byte & 1) != 0, now);
-            return;
-        }
-        for (auto& counter : counters_)
-            counter.advance(now);
-        auto const was_high = counters_[0].output(now);
-        if (port == control_port)
-            write_control(byte, now);
-        else if (port >= 0x40 and port <= 0x42)
-            counters_[port & 3].write(byte, now);
-        if (not was_high and counters_[0].output(now))
-            context.pulse(lines[0]);
-        auto const programs_0 = port == control_port and byte >> 6 == 0 and (byte & 0x30) != 0;
-        if (port == 0x40 or programs_0)
-            schedule(now);
+        if (port == control_port and (byte & 0x30) == 0 and byte >> 6 != 3)
+            latch(context, counters_[byte >> 6]);
+        else
+            write_register(context, port, byte);
     }
 
     [[nodiscard]] auto deadline() const -> instant { return next_rise_; }
@@ -130,14 +115,48 @@ class pit_8254 {
         next_rise_ = pit_counter::start_of(rise);
     }
 
-    /// The control word cannot be read: an open bus.
-    [[nodiscard, gnu::noinline]] auto read_counter(auto& context, std::uint16_t port) -> std::uint32_t {
-        if (port < 0x40 or port > 0x42)
-            return 0xff;
+    [[gnu::noinline]] void write_register(auto& context, std::uint16_t port, std::uint8_t byte) {
         deliver_due(context);
-        auto& counter = counters_[port & 3];
+        auto const now = pit_counter::cycle_at(context.now());
+        if (port == system_port) {
+            speaker_ = (byte & 2) != 0;
+            counters_[2].set_gate((byte & 1) != 0, now);
+            return;
+        }
+        for (auto& counter : counters_)
+            counter.advance(now);
+        auto const was_high = counters_[0].output(now);
+        if (port == control_port)
+            write_control(byte, now);
+        else if (port >= 0x40 and port <= 0x42)
+            counters_[port & 3].write(byte, now);
+        if (not was_high and counters_[0].output(now))
+            context.pulse(lines[0]);
+        auto const programs_0 = port == control_port and byte >> 6 == 0 and (byte & 0x30) != 0;
+        if (port == 0x40 or programs_0)
+            schedule(now);
+    }
+
+    /// The clock is read only where time passes for something.
+    [[nodiscard, gnu::noinline]] auto read_counter(auto& context, pit_counter& counter) -> std::uint32_t {
+        if (next_rise_ == never and not counter.has_count())
+            return counter.read(0);
+        return read_running(context, counter);
+    }
+    [[nodiscard, gnu::noinline]] auto read_running(auto& context, pit_counter& counter) -> std::uint32_t {
+        deliver_due(context);
         auto const now = present(counter, context);
         return counter.read(now);
+    }
+
+    [[gnu::noinline]] void latch(auto& context, pit_counter& counter) {
+        if (counter.holds_count())
+            return;
+        latch_running(context, counter);
+    }
+    [[gnu::noinline]] void latch_running(auto& context, pit_counter& counter) {
+        deliver_due(context);
+        counter.latch_count(present(counter, context));
     }
 
     /// Bit 4 toggles with each refresh of memory. Parity and channel check never fail.

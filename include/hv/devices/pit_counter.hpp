@@ -76,6 +76,7 @@ class pit_counter {
         output_latched_ = true;
         latch_high_ = false;
     }
+    [[nodiscard]] constexpr auto holds_count() const -> bool { return output_latched_; }
     constexpr void latch_status(cycle now) {
         if (status_latched_)
             return;
@@ -286,9 +287,10 @@ class pit_counter {
     }
 
     /// The counting element as it is read.
-    [[nodiscard]] constexpr auto count(cycle now) const -> std::uint16_t {
-        if (phase_ == phase::no_count)
-            return loaded_;
+    [[nodiscard, gnu::always_inline]] constexpr auto count(cycle now) const -> std::uint16_t {
+        return has_count() ? count_that_runs(now) : loaded_;
+    }
+    [[nodiscard]] constexpr auto count_that_runs(cycle now) const -> std::uint16_t {
         auto const n = period();
         auto const e = elapsed(now);
         auto value = cycle{};

@@ -80,6 +80,19 @@ TEST_CASE("every exit code means one exit") {
         check(code);
 }
 
+TEST_CASE("the next RIP counts for instructions that exit before they do anything, and for no event") {
+    auto const between = [](std::uint64_t code, std::uint64_t first, std::uint64_t last) {
+        return code >= first and code <= last;
+    };
+    for (std::uint64_t code{0}; code != 0x500; ++code) {
+        CAPTURE(code);
+        CHECK(parts::is_instruction(code) ==
+              (between(code, 0, 0x3f) or between(code, 0x65, 0x7c) or between(code, 0x80, 0x8e)));
+    }
+    CHECK_FALSE(parts::is_instruction(~std::uint64_t{0}));
+    CHECK_FALSE(parts::is_instruction(0xffff'ffff));
+}
+
 TEST_CASE("a refused entry is found by its low 32 bits, as QEMU stores it") {
     CHECK(decode(0xffff'ffff'ffff'ffff) == "entry_failed");
     CHECK(decode(0x0000'0000'ffff'ffff) == "entry_failed");
@@ -89,6 +102,17 @@ TEST_CASE("a refused entry is found by its low 32 bits, as QEMU stores it") {
 TEST_CASE("an I/O exit without a size is not served") {
     CHECK(decode(0x7b, 0x03f8'0000, 0) == "unknown");
     CHECK(decode(0x7b, 0x03f8'0010, 0) == "io_port");
+    CHECK(decode(0x7b, 0x03f8'0004, 0) == "unknown");
+    for (auto const info : {0x14u, 0x20u, 0x24u, 0x40u, 0x44u})
+        CHECK(decode(0x7b, 0x03f8'0000 | info, 0) == "io_port");
+}
+
+TEST_CASE("plain bytes are told from strings and wider accesses, whatever else an I/O exit says") {
+    for (unsigned info{0}; info != 0x400; ++info) {
+        CAPTURE(info);
+        auto const exit = parts::decode_io(0x3f8'0000u | info);
+        CHECK(parts::is_plain_byte(0x3f8'0000u | info) == (exit.size == 1 and not exit.string));
+    }
 }
 
 TEST_CASE("what QEMU leaves out of an I/O exit is reported as unknown, not guessed") {

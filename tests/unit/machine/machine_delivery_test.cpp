@@ -35,6 +35,24 @@ struct interruptible : whole_machine<witnessed_pc> {
     [[nodiscard]] auto windows() -> auto& { return cpu().handlers().template get<witness>().windows; }
 };
 
+/// A device that sends the vector that is written to it, and ends the machine for 0.
+struct bell {
+    static constexpr char const* name{"bell"};
+    static constexpr std::array ports{port_range{.first = 0x510, .count = 1}};
+    void reset(auto&) {}
+    [[nodiscard]] auto read_port(auto&, std::uint16_t, unsigned) -> std::uint32_t { return 0xff; }
+    void write_port(auto& context, std::uint16_t, unsigned, std::uint32_t value) {
+        if (value == 0)
+            context.exit_machine(0);
+        else
+            context.deliver({.destination = 0, .vector = static_cast<std::uint8_t>(value)});
+    }
+};
+struct bell_pc : fake_pc {
+    using devices = device_set<lapic, bell>;
+    static constexpr bool save_restore{false};
+};
+
 script::step const look{script::exit{exits::host_interrupt{}}};
 script::step const any_exit{script::exit{exits::cpuid{}}};
 auto const breaks = event::make(x86::exception::general_protection, 0x30);
@@ -286,6 +304,35 @@ TEST_CASE("a task priority that the guest sets by CR8 holds vectors back, and it
     CHECK(m.guest().task_priority() == 3);
     REQUIRE(m.rdmsr(0x808));
     CHECK(m.msr == 0x35);
+}
+
+TEST_CASE("a task priority that the guest set before an access to a port holds back what comes of the access") {
+    whole_machine<bell_pc> m;
+    m.apic().set_virtual_wire();
+    m.interrupts(true);
+    auto const ring = whole_machine<bell_pc>::io(0x510, 1, false);
+    m.run({script::set{gpr::rcx, 7}, script::move_to_cr8{gpr::rcx}, script::set{gpr::rax, 0x7f}, ring,
+           script::set{gpr::rax, 0x8f}, ring, script::iret{}, script::set{gpr::rbx, 1}});
+    CHECK(m.delivered() == events{external(0x8f)});
+    CHECK(m.apic().task_priority() == 7);
+    CHECK(m.guest().task_priority() == 7);
+}
+
+TEST_CASE("a task priority that the guest writes to the local APIC stays, whatever exits there were before") {
+    interruptible m;
+    REQUIRE(m.wrmsr(x86::msr::ia32_apic_base, 0xfee00d00));
+    m.run(
+        {any_exit, script::exit{exits::msr_write{.index = 0x808, .value = 0x70}}, any_exit, script::set{gpr::rbx, 1}});
+    CHECK(m.apic().task_priority() == 7);
+    CHECK(m.guest().task_priority() == 7);
+}
+
+TEST_CASE("a guest that ends its machine at a port leaves its task priority in the local APIC") {
+    whole_machine<bell_pc> m;
+    m.run({script::set{gpr::rcx, 5}, script::move_to_cr8{gpr::rcx}, script::set{gpr::rax, 0},
+           whole_machine<bell_pc>::io(0x510, 1, false)});
+    CHECK(m.stopped() == stop_kind::exit_code);
+    CHECK(m.apic().task_priority() == 5);
 }
 
 TEST_CASE("a waiting interrupt goes in behind an exit of the instruction that STI shadows, without a window") {

@@ -32,6 +32,12 @@ namespace hv::backends::svm {
             .segment_known = false};
 }
 
+/// Whether the instruction is IN or OUT of one byte: for most devices the only ones.
+[[nodiscard]] constexpr auto is_plain_byte(std::uint64_t info) -> bool {
+    constexpr std::uint64_t string{1u << 2}, sizes{7u << 4}, byte{1u << 4};
+    return (info & (string | sizes)) == byte;
+}
+
 /// The same with the segment of OUTS. QEMU leaves it and the address size out.
 [[nodiscard]] constexpr auto decode_string_io(std::uint64_t info, bool decode_assist) -> exits::io_port {
     auto const segment = info >> 10 & 7;
@@ -125,10 +131,14 @@ template <typename Host, typename Vcpu, typename Handler>
     auto const code = control.exitcode;
     auto const assist = cpu.has_decode_assist();
     switch (static_cast<exit_code>(code)) {
-    case exit_code::ioio:
-        if (auto const exit = decode_string_io(control.exitinfo1, assist); exit.string and exit.size != 0)
+    case exit_code::ioio: {
+        auto const exit = decode_string_io(control.exitinfo1, assist);
+        if (exit.string and exit.size != 0)
+            return handler.on(exit);
+        if (not exit.string and exit.size > 1)
             return handler.on(exit);
         break;
+    }
     case exit_code::intr:
     case exit_code::nmi:
     case exit_code::smi:
@@ -210,9 +220,12 @@ template <typename Host, typename Vcpu, typename Handler>
     auto const& control = cpu.block().control;
     auto const is = [code = control.exitcode](exit_code which) { return code == static_cast<std::uint64_t>(which); };
     if (is(exit_code::ioio)) [[likely]] {
-        auto const exit = decode_io(control.exitinfo1);
-        if (exit.string or exit.size == 0) [[unlikely]]
+        auto exit = decode_io(control.exitinfo1);
+        if (not is_plain_byte(control.exitinfo1)) [[unlikely]]
             return decode_rare(host, cpu, handler);
+        exit.size = 1;
+        exit.string = false;
+        exit.next_rip = control.exitinfo2;
         return handler.on(exit);
     }
     if (is(exit_code::msr)) [[likely]] {

@@ -36,10 +36,14 @@ enum class exit_code : std::uint64_t {
 
 /// The exit is one instruction's, and nothing of it was executed.
 [[nodiscard]] constexpr auto is_instruction(std::uint64_t code) -> bool {
-    auto const e = static_cast<exit_code>(code);
-    return e <= exit_code::write_dr15 or
-           (e >= exit_code::cr0_sel_write and e <= exit_code::rdpru and e != exit_code::task_switch and
-            e != exit_code::ferr_freeze and e != exit_code::shutdown);
+    constexpr auto first = static_cast<std::uint64_t>(exit_code::exception0); // one bit for each of 64 codes
+    constexpr auto bit_of = [](exit_code e) { return std::uint64_t{1} << (static_cast<std::uint64_t>(e) - first); };
+    constexpr std::uint64_t others{bit_of(exit_code::task_switch) | bit_of(exit_code::ferr_freeze) |
+                                   bit_of(exit_code::shutdown)};
+    constexpr std::uint64_t instructions{~(bit_of(exit_code::cr0_sel_write) - 1) & ~others};
+    if (code - first < 64) [[likely]]
+        return (instructions >> (code - first) & 1) != 0;
+    return code <= static_cast<std::uint64_t>(exit_code::rdpru);
 }
 
 } // namespace hv::backends::svm

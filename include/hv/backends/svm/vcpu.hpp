@@ -134,9 +134,9 @@ class vcpu : public events {
     /// the processor has it. nRIP counts for intercepted instructions only: Bochs fills it for faults too.
     [[nodiscard, gnu::always_inline]] auto next_rip() const -> std::uint64_t {
         auto const& control = vmcb_->control;
-        if (control.exitcode == static_cast<std::uint64_t>(exit_code::ioio))
-            return control.exitinfo2;
-        return next_rip_ and is_instruction(control.exitcode) ? control.nrip : std::uint64_t{0};
+        if (next_rip_)
+            return is_instruction(control.exitcode) ? control.nrip : std::uint64_t{0};
+        return control.exitcode == static_cast<std::uint64_t>(exit_code::ioio) ? control.exitinfo2 : std::uint64_t{0};
     }
     /// How long the opcode is that the exit stands for and that begins with 0Fh; 0 for all other exits. QEMU exits for
     /// RDTSCP as for RDTSC.
