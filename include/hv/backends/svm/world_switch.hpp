@@ -17,12 +17,14 @@ struct world_switch : processor_registers {
     ///
     /// GIF stays clear from before the guest's state is loaded until the host's is back, so nothing of the host runs in
     /// between. Host interrupts are enabled inside: with V_INTR_MASKING it is the host's RFLAGS.IF that lets a physical
-    /// interrupt end the guest. All guest values leave the registers before STGI.
+    /// interrupt end the guest. No guest value is read behind the exit: each register is the host's again, or written
+    /// first.
     ///
     /// `Mitigates`: the word behind the registers is switch_work. Nothing of the host but the guest's own registers is
-    /// touched between VERW and VMRUN. Behind the exit, before STGI and the first return, the IBPB, and calls that fill
-    /// the return predictor with places where speculation stops; zero displacements would not count as calls. LFENCE
-    /// keeps a mispredicted branch from getting past either.
+    /// touched between VERW and VMRUN. Behind the exit, before STGI and the first return, speculation loses the guest's
+    /// values too: the registers are cleared; then the IBPB, and calls that fill the return predictor with places where
+    /// speculation stops; zero displacements would not count as calls. LFENCE keeps a mispredicted branch from getting
+    /// past either.
     template <bool Mitigates>
     [[gnu::always_inline]] static void enter(std::uint64_t* gprs, hpa guest, hpa host) {
         auto guest_vmcb = guest.value, host_vmcb = host.value;
@@ -70,6 +72,7 @@ struct world_switch : processor_registers {
                      "mov %%r13, 0x68(%%rax)\n\t"
                      "mov %%r14, 0x70(%%rax)\n\t"
                      "mov %%r15, 0x78(%%rax)\n\t"
+                     ".if %c[mitigates]\n\t"
                      "xor %%ecx, %%ecx\n\t"
                      "xor %%edx, %%edx\n\t"
                      "xor %%ebx, %%ebx\n\t"
@@ -83,7 +86,6 @@ struct world_switch : processor_registers {
                      "xor %%r13d, %%r13d\n\t"
                      "xor %%r14d, %%r14d\n\t"
                      "xor %%r15d, %%r15d\n\t"
-                     ".if %c[mitigates]\n\t"
                      "testb %[barrier], 0x80(%%rax)\n\t"
                      "jz 1f\n\t"
                      "mov %[pred_cmd], %%ecx\n\t"

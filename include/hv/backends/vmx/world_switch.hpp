@@ -26,12 +26,13 @@ struct world_switch : processor_registers {
     /// is in the VMCS. `host_rsp` is what HOST_RSP holds. To be called with interrupts off and code that keeps the red
     /// zone clear. SDM Vol. 3C, "VMLAUNCH/VMRESUME—Launch/Resume Virtual Machine".
     ///
-    /// The first entry after VMCLEAR, and one from another depth of the stack, tells the VMCS where exits go. All guest
-    /// values leave the registers before anything else runs.
+    /// The first entry after VMCLEAR, and one from another depth of the stack, tells the VMCS where exits go. No guest
+    /// value is read behind the exit: each register is the host's again, or written first.
     ///
     /// `Mitigates`: the word behind the registers is switch_work. Nothing of the host but the guest's own registers is
-    /// touched between VERW and the entry. Behind the exit, before the first return, calls fill the return predictor
-    /// with places where speculation stops; LFENCE waits for them.
+    /// touched between VERW and the entry. Behind the exit, before the first return, speculation loses the guest's
+    /// values too: the registers are cleared; then calls fill the return predictor with places where speculation stops;
+    /// LFENCE waits for them.
     template <bool Mitigates>
     [[gnu::always_inline]] static auto enter(std::uint64_t* gprs, bool launched, std::uint64_t* host_rsp)
         -> entry_outcome {
@@ -107,6 +108,7 @@ struct world_switch : processor_registers {
                      "pop %%rdi\n\t"
                      "xor %%eax, %%eax\n"
                      "6:\n\t"
+                     ".if %c[mitigates]\n\t"
                      "xor %%ecx, %%ecx\n\t"
                      "xor %%edx, %%edx\n\t"
                      "xor %%ebx, %%ebx\n\t"
@@ -119,7 +121,6 @@ struct world_switch : processor_registers {
                      "xor %%r13d, %%r13d\n\t"
                      "xor %%r14d, %%r14d\n\t"
                      "xor %%r15d, %%r15d\n\t"
-                     ".if %c[mitigates]\n\t"
                      ".rept %c[fillers]\n\t"
                      "call 8f\n\t"
                      "int3\n"
