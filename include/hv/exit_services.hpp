@@ -233,6 +233,9 @@ class exit_services {
 
     auto on(exits::deadline const&) -> verdict {
         cpu_.end_stay();
+        if constexpr (Vcpu::is_parallel)
+            if (cpu_.host().should_yield())
+                return verdict::leave;
         return verdict::resume;
     }
 

@@ -47,12 +47,13 @@ concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* me
     // processor at or soon after an absolute time on the clock of `now` (INT64_MAX: none).
     // `take_interrupts` lets pending ones in and returns with interrupts off. `idle` halts until an interrupt came.
     // `kick` makes another processor leave its guest, to look what is new; `wake` makes any look which of its vCPUs are
-    // to be run. `should_yield`: the one that runs should give another its turn.
+    // to be run. `is_woken`: this one is to look. `should_yield`: also if the turn of the one that runs is over.
     { h.arm_timer(when) } -> std::same_as<void>;
     { h.take_interrupts() } -> std::same_as<void>;
     { h.idle() } -> std::same_as<void>;
     { h.kick(processor) } -> std::same_as<void>;
     { h.wake(processor) } -> std::same_as<void>;
+    { h.is_woken() } -> std::same_as<bool>;
     { h.should_yield() } -> std::same_as<bool>;
 
     // Guest FPU. `load_guest_fpu` makes the guest's x87/SSE/AVX registers current and keeps the host's if it has any.

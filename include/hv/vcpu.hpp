@@ -406,7 +406,7 @@ class vcpu {
             return true;
         auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | attention_);
         if constexpr (is_parallel)
-            moved |= static_cast<std::uint8_t>(shared_.posted.any());
+            moved |= static_cast<std::uint8_t>(shared_.posted.any() or host().is_woken());
         if constexpr (has_lapic)
             moved |= static_cast<std::uint8_t>(local_.timers_touched());
         return moved != 0 or vm_->memory().generation() != translations_seen_;
@@ -423,7 +423,7 @@ class vcpu {
             machine.take_input();
         if constexpr (is_parallel) {
             receive(*this);
-            if (activity_ != vcpu_activity::running)
+            if (activity_ != vcpu_activity::running or host().is_woken())
                 return false;
         }
         choose_apic(*this);

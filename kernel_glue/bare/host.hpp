@@ -103,6 +103,7 @@ class host {
     void idle() { asm volatile("sti; hlt; cli" : : : "memory"); }            // none can come between STI and HLT
     void kick(unsigned) {}
     void wake(unsigned) {}
+    [[nodiscard]] static constexpr auto is_woken() -> bool { return false; }
     [[nodiscard]] static constexpr auto should_yield() -> bool { return false; }
 
     void load_guest_fpu(fpu_area& area) { fpu_.load(area); }

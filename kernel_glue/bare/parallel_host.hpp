@@ -81,12 +81,14 @@ class parallel_host {
     void kick(unsigned number) { base_.apic().send_interrupt(processors_[number].apic_id, vector::kick); }
     void wake(unsigned number) {
         processors_[number].must_look = true;
-        kick(number);
+        if (number != processor())
+            kick(number);
     }
+    [[nodiscard]] auto is_woken() const -> bool { return this_processor().must_look.load(std::memory_order_relaxed); }
     /// Whether the time of who runs on this processor is over, or somebody else of it was woken.
     [[nodiscard]] auto should_yield() const -> bool {
         auto const& self = this_processor();
-        return self.must_look.load() or now() >= self.slice_end;
+        return self.must_look.load(std::memory_order_relaxed) or now() >= self.slice_end;
     }
     /// From now on a `wake` counts again.
     void begin_looking() { this_processor().must_look = false; }

@@ -150,6 +150,7 @@ class basic_host {
             wake_.wait_for(hold, std::chrono::nanoseconds{std::min(left, nanoseconds_per_second)}, interrupted);
         }
     }
+    auto is_woken() -> bool { return false; }
     auto should_yield() -> bool { return false; }
     void wake(unsigned processor) { kick(processor); }
     void kick(unsigned processor) {
