@@ -166,7 +166,7 @@ class vm {
     /// Not zero if a vCPU must look at the machine before it enters.
     [[nodiscard]] auto attention() const -> std::uint8_t {
         if constexpr (parallel)
-            return static_cast<std::uint8_t>(external_interrupt() | keeps_input()); // the rest is posted
+            return static_cast<std::uint8_t>(external_interrupt() or keeps_input()); // the rest is posted
         else
             return static_cast<std::uint8_t>(static_cast<std::uint8_t>(reason_.kind) | external_interrupt_ |
                                              keeps_input_ | devices_.timers_touched());
