@@ -225,18 +225,12 @@ class exit_services {
 
     auto on(exits::host_interrupt const&) -> verdict {
         cpu_.service();
-        if constexpr (Vcpu::is_parallel)
-            if (cpu_.host().should_yield())
-                return verdict::leave;
-        return verdict::resume;
+        return resume_or_yield();
     }
 
     auto on(exits::deadline const&) -> verdict {
         cpu_.end_stay();
-        if constexpr (Vcpu::is_parallel)
-            if (cpu_.host().should_yield())
-                return verdict::leave;
-        return verdict::resume;
+        return resume_or_yield();
     }
 
     auto on(exits::machine_check const&) -> verdict { return stop({.kind = stop_kind::machine_check}); }
@@ -280,6 +274,14 @@ class exit_services {
             auto const mask = 0xffffffffu >> (32 - 8 * exit.size);
             write_port(cpu_, exit.port, exit.size, static_cast<std::uint32_t>(rax) & mask);
         }
+    }
+
+    /// Back into the guest, unless another vCPU should have the host's processor.
+    [[nodiscard, gnu::always_inline]] auto resume_or_yield() -> verdict {
+        if constexpr (Vcpu::is_parallel)
+            if (cpu_.host().should_yield())
+                return verdict::leave;
+        return verdict::resume;
     }
 
     [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> verdict {
