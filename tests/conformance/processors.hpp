@@ -7,17 +7,40 @@
 namespace payload {
 
 inline constexpr unsigned most_processors{8};
+inline constexpr u8 start_up_page{8};
+
+/// The lower half of a command for other processors: what, and who besides those of one physical destination.
+namespace ipi {
+inline constexpr u32 fixed{0x4000}, lowest_priority{0x4100}, nmi{0x4400}, init{0x4500}, start_up{0x4600};
+inline constexpr u32 logical{0x800}, to_self{0x40000}, to_all{0x80000}, to_others{0xc0000};
+} // namespace ipi
 
 extern "C" {
-extern payload::u8 processor_start[], processor_start_end[], processor_stack[], processor_program[];
-extern payload::u8 descriptors_pointer[], gates_pointer[], level4[];
+extern payload::u8 processor_start[], processor_start_end[], processor_descriptors[];
+extern payload::u8 descriptors_pointer[];
+extern unsigned const payload_processors;
+inline payload::u8 processor_stacks[most_processors][8192] __attribute__((aligned(4096), used));
+inline void (*processor_programs[most_processors])() __attribute__((used));
 }
 
-// Copied to 0x8000: from real mode to 64-bit code with the first processor's page tables. The stack and the program of
-// the processor that starts next stand behind it.
+/// How many this payload was told to expect: `// processors: N`, and the numbers behind `// also with:`.
+inline auto processor_count() -> unsigned {
+    return payload_processors;
+}
+
+/// The number of the processor that executes this: its APIC id, found without asking the APIC.
+inline auto own_number() -> unsigned {
+    u64 stack{};
+    asm volatile("mov %%rsp, %0" : "=r"(stack));
+    auto const offset = stack - reinterpret_cast<u64>(processor_stacks);
+    return offset < sizeof processor_stacks ? static_cast<unsigned>(offset / sizeof processor_stacks[0]) : 0;
+}
+
+// Copied to 0x8000: from real mode to 64-bit code with the first processor's page tables, then to the stack and the
+// program of this processor's APIC id. Several may come through at the same time.
 asm(R"(
         .text
-        .global processor_start, processor_start_end, processor_stack, processor_program
+        .global processor_start, processor_start_end, processor_descriptors
         .code16
 processor_start:
         cli
@@ -31,14 +54,12 @@ processor_start:
         wrmsr
         xor %ax, %ax
         mov %ax, %ds
-        lgdtl descriptors_copy - processor_start + 0x8000
+        lgdtl processor_descriptors - processor_start + 0x8000
         mov $0x80010033, %eax
         mov %eax, %cr0
         ljmpl $0x08, $processor_start_64
         .balign 8
-descriptors_copy: .skip 16
-processor_stack: .quad 0
-processor_program: .quad 0
+processor_descriptors: .skip 16
 processor_start_end:
         .code64
 processor_start_64:
@@ -46,16 +67,19 @@ processor_start_64:
         mov %eax, %ds
         mov %eax, %es
         mov %eax, %ss
-        mov 0x8000 + processor_stack - processor_start, %rsp
+        mov $1, %eax
+        cpuid
+        shr $24, %ebx
+        lea 1(%rbx), %esp
+        shl $13, %esp
+        add $processor_stacks, %rsp
         lidt gates_pointer
         xor %ebp, %ebp
-        call *0x8000 + processor_program - processor_start
+        call *processor_programs(,%rbx,8)
 1:      cli
         hlt
         jmp 1b
-        .global descriptors_copy
 )");
-extern "C" payload::u8 descriptors_copy[];
 
 /// Waits give way: QEMU runs processors in turn, and PAUSE is where it changes.
 template <typename Condition>
@@ -84,21 +108,49 @@ class shared_count {
     u32 value_{};
 };
 
-/// Starts the processor with that APIC id in `program`, with interrupts off and its local APIC enabled by itself.
-inline void start_processor(u32 apic_id, void (*program)()) {
-    static u8 stacks[most_processors][8192] __attribute__((aligned(16)));
-    auto* const to = reinterpret_cast<u8 volatile*>(0x8000);
-    auto const at = [to](u8 const* what) { return to + (what - processor_start); };
+/// Interrupts that QEMU delivered a second time: behind an entry with an injected interrupt it may take that again where
+/// it hands over to another processor, and then the interrupted code has interrupts off, as it has on no processor.
+inline shared_count doubled;
+
+/// A handler of interrupts that counts: those of QEMU's own making are left out.
+template <void (*Function)(frame&)>
+void once(frame& f) {
+    constexpr u64 interrupts_on{1u << 9};
+    if ((f.rflags & interrupts_on) != 0)
+        Function(f);
+    else if (doubled.add() == 10)
+        fail("interrupts come where they are off");
+}
+
+/// Puts the start-up code into its page.
+inline void place_start_up_code() {
+    auto* const to = reinterpret_cast<u8 volatile*>(u64{start_up_page} << 12);
     for (u64 i{}; i != static_cast<u64>(processor_start_end - processor_start); ++i)
         to[i] = processor_start[i];
     for (unsigned i{}; i != 10; ++i)
-        at(descriptors_copy)[i] = descriptors_pointer[i];
-    *reinterpret_cast<u64 volatile*>(at(processor_stack)) =
-        reinterpret_cast<u64>(stacks[apic_id] + sizeof stacks[0]) - 8;
-    *reinterpret_cast<u64 volatile*>(at(processor_program)) = reinterpret_cast<u64>(program);
-    lapic::send(0x4500, apic_id); // INIT
+        to[processor_descriptors - processor_start + i] = descriptors_pointer[i];
+}
+
+/// Starts the processor with that APIC id in `program`, with interrupts off and its local APIC enabled by itself.
+inline void start_processor(u32 apic_id, void (*program)()) {
+    place_start_up_code();
+    processor_programs[apic_id] = program;
+    lapic::send(ipi::init, apic_id);
     pass(1);
-    lapic::send(0x4608, apic_id); // start-up, page 8
+    lapic::send(ipi::start_up | start_up_page, apic_id);
+}
+
+/// Starts all others in `program`, and has each of them say that it is there by `here`. False, and a failure, unless
+/// all do.
+inline auto start_all(void (*program)(), shared_count const& here) -> bool {
+    for (u32 id{1}; id != processor_count(); ++id) {
+        start_processor(id, program);
+        if (not here.reaches(id)) {
+            fail("a processor does not start");
+            return false;
+        }
+    }
+    return true;
 }
 
 } // namespace payload

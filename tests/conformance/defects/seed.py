@@ -23,9 +23,10 @@ ROOT = HERE.parents[2]
 LONGEST = 60  # seconds of a run of an image without defect
 SHORTEST = 6  # seconds that a seeded image gets at least
 COMBINATIONS = {"qemu-svm": ("pc", ""), "bochs-svm": ("pc", "ryzen"), "bochs-vmx": ("pc_vmx", "corei7_skylake_x")}
+QEMU_PROCESSORS = "2"  # of the host, that several vCPUs take turns on; in Bochs each has its own
 
 Defect = namedtuple("Defect", "name sentence file old new combination image fails passes")
-Payload = namedtuple("Payload", "name expected file")
+Payload = namedtuple("Payload", "name expected processors file")
 
 
 class Refused(Exception):
@@ -71,7 +72,7 @@ class Bench:
         self.build = Path(self.config["build"])
         self.out = Path(self.config.get("out", self.build / "tests/conformance/defects"))
         rows = (line.split("\t") for line in Path(self.config["manifest"]).read_text().splitlines())
-        self.payloads = {row[0]: Payload(row[0], int(row[1]), row[4]) for row in rows if row[2] == "1"}
+        self.payloads = {row[0]: Payload(row[0], int(row[1]), row[2], row[4]) for row in rows}
         self.defects = table(Path(self.config.get("table", HERE / "defects.txt")))
 
     def check(self):
@@ -81,13 +82,19 @@ class Bench:
                 seeded(defect)
                 for name in (defect.fails, defect.passes):
                     if name not in self.payloads:
-                        raise Refused(f"{defect.name}: there is no payload {name} for one processor")
+                        raise Refused(f"{defect.name}: there is no payload {name}")
+                    if not self.fits(defect, self.payloads[name]):
+                        raise Refused(f"{defect.name}: {defect.image} has not the processors of {name}")
                 if self.payloads[defect.fails].expected == 124:
                     raise Refused(f"{defect.name}: {defect.fails} always ends by a time limit, so it cannot fail by one")
             except Refused as problem:
                 problems.append(str(problem))
         if problems:
             raise Refused("\n".join(problems))
+
+    @staticmethod
+    def fits(defect, payload):
+        return payload.processors == "1" or defect.image.endswith("_smp")
 
     def image(self, defect):
         """Compiles the image's own source against the changed header, and links what the build linked."""
@@ -121,6 +128,9 @@ class Bench:
         text = "" if payload.file.endswith(".bin") else payload.name
         command = [ROOT / "tests/guests/expect_run.sh", str(payload.expected), text, image, payload.file]
         environment = os.environ | {"SECONDS_LIMIT": str(limit), "MODEL": COMBINATIONS[combination][1]}
+        if payload.processors != "1":
+            own = combination != "qemu-svm"
+            environment |= {"CPUS": payload.processors, "PROCESSORS": payload.processors if own else QEMU_PROCESSORS}
         begin = time.monotonic()
         ended = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                errors="replace")
@@ -175,7 +185,7 @@ class Bench:
             for name in names:
                 defect = self.defects[name]
                 image = self.image(defect)
-                tried = list(idle.values())
+                tried = [payload for payload in idle.values() if self.fits(defect, payload)]
                 found = [p.name for p, hit in zip(tried, pool.map(lambda p: notices(defect, image, p), tried)) if hit]
                 for payload in found:
                     del idle[payload]

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // processors: 4
-// judges: No IPI of any destination form is lost between four processors, halted, running or sending themselves.
+// also with: 2 8
+// judges: No IPI of any destination form is lost between processors, halted, running or sending themselves.
 #include "processors.hpp"
 
 using namespace payload;
 
 namespace {
 
-constexpr unsigned processors{4}, rounds{300};
+constexpr unsigned rounds{300};
 constexpr u8 vector_of_one{0x51}, vector_of_all{0x52}, vector_of_ring{0x53}, vector_of_least{0x54};
 
 shared_count ready, least, nmis, ring_done;
-shared_count ones[processors], alls[processors], rings[processors];
+shared_count ones[most_processors], alls[most_processors], rings[most_processors];
 shared_count phase; // 1: halt between interrupts, 2: spin, 3: send around the ring, 4: over
 
 void on_one(frame&) {
@@ -37,7 +38,7 @@ void on_nmi(frame&) {
 
 /// To the next processor, each time the one before was taken.
 void send_around() {
-    auto const me = lapic::own_id(), next = (me + 1) % processors;
+    auto const me = lapic::own_id(), next = (me + 1) % processor_count();
     for (unsigned i{}; i != rounds; ++i) {
         lapic::send(0x4000 | vector_of_ring, next);
         if (not rings[next].reaches(i + 1))
@@ -70,6 +71,8 @@ void other() {
 /// One after the other to each, then to all others, by all forms that mean the same.
 void send_to_each(char const* how) {
     static unsigned sent_one, sent_all;
+    auto const processors = processor_count();
+    auto const all = (1u << processors) - 1;
     for (unsigned i{}; i != rounds; ++i) {
         ++sent_one;
         for (u32 to{1}; to != processors; ++to)
@@ -84,7 +87,7 @@ void send_to_each(char const* how) {
         if (i % 2 == 0)
             lapic::send(0xc4000 | vector_of_all); // all but this one
         else
-            lapic::send(0x4800 | vector_of_all, 0x0e); // logical, three at once
+            lapic::send(0x4800 | vector_of_all, 0xfe & all); // logical, all others at once
         for (u32 to{1}; to != processors; ++to)
             if (not alls[to].reaches(sent_all))
                 return fail(how);
@@ -98,17 +101,16 @@ void send_to_each(char const* how) {
 } // namespace
 
 void payload::run() {
-    set_handler(vector_of_one, on_one);
-    set_handler(vector_of_all, on_all);
-    set_handler(vector_of_ring, on_ring);
-    set_handler(vector_of_least, on_least);
+    auto const processors = processor_count();
+    auto const all = (1u << processors) - 1;
+    set_handler(vector_of_one, once<on_one>);
+    set_handler(vector_of_all, once<on_all>);
+    set_handler(vector_of_ring, once<on_ring>);
+    set_handler(vector_of_least, once<on_least>);
     set_handler(vector::nmi, on_nmi);
     join();
-    for (u32 id{1}; id != processors; ++id) {
-        start_processor(id, other);
-        if (not ready.reaches(id))
-            return fail("a processor does not start");
-    }
+    if (not start_all(other, ready))
+        return;
     sti();
     phase.set(1);
     send_to_each("an IPI to a halted processor is lost");
@@ -117,7 +119,7 @@ void payload::run() {
     for (u32 to{1}; to != processors; ++to)
         (void)alls[to].reaches(rounds + 1);
     for (unsigned i{}; i != rounds; ++i) {
-        lapic::send(0x4900 | vector_of_least, 0x0f); // lowest priority, one of all
+        lapic::send(0x4900 | vector_of_least, all); // lowest priority, one of all
         if (not least.reaches(i + 1))
             return fail("a lowest-priority IPI is lost");
     }
@@ -131,7 +133,7 @@ void payload::run() {
     phase.set(3);
     send_around();
     expect(ring_done.reaches(processors, 20000), "all sent around the ring");
-    for (auto& ring : rings)
-        expect_equal(ring.get(), rounds, "each of the ring came once");
+    for (u32 id{}; id != processors; ++id)
+        expect_equal(rings[id].get(), rounds, "each of the ring came once");
     phase.set(4);
 }
