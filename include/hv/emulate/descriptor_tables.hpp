@@ -113,7 +113,7 @@ template <descriptor_table_cpu Cpu>
         found_descriptor again{};
         if (auto const stop = find_system_segment(cpu, selector, access::write, again))
             return stop;
-        again.bytes.set_bits(found_descriptor::access_byte, x86::system_type::busy);
+        again.bytes.set_bits(cpu.memory(), found_descriptor::access_byte, x86::system_type::busy);
         d.segment.access |= x86::system_type::busy;
     }
     cpu.set_segment(name, d.segment);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/emulate/guest_access.hpp>
+#include <hv/memory/change_word.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -26,10 +27,14 @@ class system_bytes {
         for (unsigned i{0}; i < size; ++i)
             store(at(offset + i), 1, value >> (8 * i) & 0xff);
     }
-    /// The same as a locked instruction does it: another processor may be looking.
-    void set_bits(unsigned offset, std::uint8_t bits) const { __atomic_fetch_or(byte(offset), bits, __ATOMIC_SEQ_CST); }
-    void clear_bits(unsigned offset, std::uint8_t bits) const {
-        __atomic_fetch_and(byte(offset), static_cast<std::uint8_t>(~bits), __ATOMIC_SEQ_CST);
+    /// As a locked instruction does it: another processor may be looking, unless the callers of `Memory` are serial.
+    template <typename Memory>
+    void set_bits(Memory const&, unsigned offset, std::uint8_t bits) const {
+        set_bits_of<Memory>(byte(offset), bits);
+    }
+    template <typename Memory>
+    void clear_bits(Memory const&, unsigned offset, std::uint8_t bits) const {
+        clear_bits_of<Memory>(byte(offset), bits);
     }
 
     /// Finds `size` bytes, at most 255, at a linear address. `unsupported` where there is no memory.

@@ -172,7 +172,7 @@ class task_segments {
             found_descriptor again{};
             if (auto const stop = find_descriptor(cpu_, selector, access::write, invalid(selector), again))
                 return stop;
-            again.bytes.set_bits(found_descriptor::access_byte, x86::segment_access::accessed);
+            again.bytes.set_bits(cpu_.memory(), found_descriptor::access_byte, x86::segment_access::accessed);
             d.segment.access |= x86::segment_access::accessed;
         }
         cpu_.set_segment(name, d.segment);

@@ -127,9 +127,9 @@ class task_switcher {
         if (nests())
             link_.write(0, 2, tr.selector);
         else
-            old_.bytes.clear_bits(found_descriptor::access_byte, x86::system_type::busy);
+            old_.bytes.clear_bits(cpu_.memory(), found_descriptor::access_byte, x86::system_type::busy);
         if (not returns())
-            new_.bytes.set_bits(found_descriptor::access_byte, x86::system_type::busy);
+            new_.bytes.set_bits(cpu_.memory(), found_descriptor::access_byte, x86::system_type::busy);
     }
 
     [[gnu::cold]] void enter_new_task() {

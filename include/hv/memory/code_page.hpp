@@ -44,8 +44,8 @@ class code_page {
                                            gva linear) -> std::byte const* {
         forget();
         detail::walk_path<paging_4_level> path{};
-        auto const found = detail::walk<paging_4_level, accessed_dirty::set_atomically>(memory, state, linear.value,
-                                                                                        access::execute, &path);
+        auto const found =
+            detail::walk<paging_4_level, accessed_dirty::set>(memory, state, linear.value, access::execute, &path);
         std::byte const* const code = found.ok ? memory.at(found.address, access::execute) : nullptr;
         if (code != nullptr)
             keep(memory, registers, linear, path, code);

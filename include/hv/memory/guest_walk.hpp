@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/address.hpp>
+#include <hv/memory/change_word.hpp>
 #include <hv/memory/guest_memory.hpp>
 #include <hv/memory/paging_mode.hpp>
 #include <hv/x86/exception.hpp>
@@ -31,9 +32,8 @@ struct translation {
 
 /// What a walk does to the accessed and dirty flags.
 enum class accessed_dirty : std::uint8_t {
-    set_atomically, ///< as a processor does; for every machine in which someone else may write the tables meanwhile
-    set,            ///< the caller is the only one that runs
-    keep,           ///< only look: debuggers
+    set,  ///< as a processor does
+    keep, ///< only look: debuggers
 };
 
 namespace detail {
@@ -50,15 +50,6 @@ struct visited_entry {
 template <typename Entry, guest_memory M>
 [[nodiscard]] auto entry_at(M& memory, gpa where, access wanted) -> Entry* {
     return static_cast<Entry*>(static_cast<void*>(memory.at(where, wanted)));
-}
-
-/// False if the entry is no longer what the walk saw.
-template <accessed_dirty Flags, typename Entry>
-[[nodiscard]] auto replace_entry(Entry* at, Entry seen, Entry wanted) -> bool {
-    if constexpr (Flags == accessed_dirty::set_atomically)
-        return __atomic_compare_exchange_n(at, &seen, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    *at = wanted;
-    return true;
 }
 
 [[nodiscard]] inline auto page_fault_code(paging_state const& state, access wanted) -> std::uint32_t {
@@ -144,7 +135,7 @@ template <typename Mode, accessed_dirty Flags, guest_memory M>
                 auto* const at = entry_at<entry>(memory, seen.where, access::write);
                 if (at == nullptr)
                     return no_memory;
-                current = replace_entry<Flags>(at, seen.value, marked);
+                current = replace_word<M>(at, seen.value, marked);
                 seen.value = marked;
             }
         if (current) {
@@ -175,7 +166,7 @@ template <typename Mode, accessed_dirty Flags, guest_memory M>
 /// dirty flags. A walk that faults writes nothing. The caller has done segmentation and the canonical check; the final
 /// address may lie outside memory (a device). Implicit supervisor accesses: pass cpl 0 and RFLAGS.AC clear.
 /// `access::none` asks for no right, only for a mapping. SDM Vol. 3A, "Paging".
-template <accessed_dirty Flags = accessed_dirty::set_atomically, guest_memory M>
+template <accessed_dirty Flags = accessed_dirty::set, guest_memory M>
 [[nodiscard]] auto translate(M& memory, paging_state const& state, gva address, access wanted) -> translation {
     auto const long_mode = (state.efer & x86::efer::lma) != 0;
     auto const linear = long_mode ? address.value : address.value & 0xffff'ffff;

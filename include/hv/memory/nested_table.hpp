@@ -3,6 +3,7 @@
 
 #include <hv/address.hpp>
 #include <hv/host.hpp>
+#include <hv/memory/change_word.hpp>
 #include <hv/memory/nested_leaf.hpp>
 #include <hv/memory/page_reserve.hpp>
 #include <hv/status.hpp>
@@ -149,14 +150,14 @@ class nested_table {
     /// translation sets it again only after a flush. May happen while the guest runs.
     auto clear_dirty(Host& host, gpa where) -> bool {
         auto* const e = leaf_entry(host, where);
-        return e != nullptr and (__atomic_fetch_and(e, ~Format::dirty, __ATOMIC_SEQ_CST) & Format::dirty) != 0;
+        return e != nullptr and (clear_bits_of<Host>(e, std::uint64_t{Format::dirty}) & Format::dirty) != 0;
     }
     /// Marks the page dirty as a write by the guest would, if it is mapped writable; answers what the flag was.
     auto set_dirty(Host& host, gpa where) -> bool {
         auto* const e = leaf_entry(host, where);
         if (e == nullptr or not includes(Format::allowed(load(e)), access::write))
             return false;
-        return (__atomic_fetch_or(e, Format::accessed | Format::dirty, __ATOMIC_SEQ_CST) & Format::dirty) != 0;
+        return (set_bits_of<Host>(e, std::uint64_t{Format::accessed | Format::dirty}) & Format::dirty) != 0;
     }
 
   private:

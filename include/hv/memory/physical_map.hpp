@@ -30,6 +30,7 @@ class guest_physical_map {
     /// The most pages whose dirty flags one call reads: 1 GiB.
     static constexpr std::uint64_t most_dirty_bytes{std::uint64_t{1} << 30};
     static constexpr std::uint64_t default_limit{std::uint64_t{1} << 40};
+    static constexpr bool callers_are_serial{Host::callers_are_serial};
 
     guest_physical_map() = default;
     guest_physical_map(guest_physical_map const&) = delete;
@@ -256,7 +257,7 @@ class guest_physical_map {
         return true;
     }
 
-    void raise_generation() { __atomic_fetch_add(&generation_, 1, __ATOMIC_RELEASE); }
+    void raise_generation() { count_up<Host>(&generation_); }
     /// Entries never reach beyond a mapping, so this needs no table to split one and cannot fail.
     void remove(Host& host, gpa first, std::uint64_t bytes) {
         static_cast<void>(table_.unmap(host, first, bytes));
