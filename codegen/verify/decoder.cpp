@@ -213,6 +213,17 @@ auto decoder::may_store(instruction const& i) const -> bool {
     return llvm_->description(i).mayStore();
 }
 
+auto decoder::has_lock_prefix(instruction const& i) const -> bool {
+    constexpr std::array<std::uint8_t, 10> others{0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf2, 0xf3};
+    for (auto const byte : image_.code_at(i.at).first(i.opcode.empty() ? 0 : i.size)) {
+        if (byte == 0xf0)
+            return true;
+        if (std::ranges::find(others, byte) == others.end())
+            break;
+    }
+    return false;
+}
+
 auto decoder::memory_operand(instruction const& i) const -> std::optional<unsigned> {
     if (i.opcode.starts_with("LEA") and
         not i.opcode.starts_with("LEAVE")) // whose operand LLVM does not count as memory

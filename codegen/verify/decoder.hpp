@@ -63,6 +63,7 @@ class decoder {
     [[nodiscard]] auto general_register(llvm::MCOperand const&) const -> std::optional<unsigned>;
     [[nodiscard]] auto writes_general_register(instruction const&, unsigned number) const -> bool;
     [[nodiscard]] auto may_store(instruction const&) const -> bool;
+    [[nodiscard]] auto has_lock_prefix(instruction const&) const -> bool;
     /// The operand with which a memory reference begins: base, scale, index, displacement, segment; or none.
     [[nodiscard]] auto memory_operand(instruction const&) const -> std::optional<unsigned>;
     /// The address that a RIP-relative operand names.

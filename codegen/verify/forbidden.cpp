@@ -32,6 +32,11 @@ auto touches_fpu(decoder const& decode, instruction const& i) -> bool {
            std::ranges::any_of(decode.registers(i), is_fpu_register);
 }
 
+/// An exchange with memory locks without a prefix. SDM Vol. 2, "XCHG".
+auto is_locked(decoder const& decode, instruction const& i) -> bool {
+    return decode.has_lock_prefix(i) or (i.opcode.starts_with("XCHG") and i.opcode.ends_with("rm"));
+}
+
 } // namespace
 
 auto why_forbidden(decoder const& decode, instruction const& i, permissions may) -> std::optional<std::string> {
@@ -64,6 +69,8 @@ auto why_forbidden(decoder const& decode, instruction const& i, permissions may)
     }
     if (not may.fpu and touches_fpu(decode, i))
         return "x87, MMX, SSE or AVX outside the FPU switch";
+    if (not may.locks and is_locked(decode, i))
+        return "atomic read-modify-write where no other processor is";
     return {};
 }
 

@@ -13,6 +13,7 @@ namespace verify {
 struct permissions {
     bool fpu{};
     bool nmi_forward{};
+    bool locks{true}; ///< other processors: atomic read-modify-writes
 };
 
 /// Why an instruction may not lie on the hot path; nothing if it may. Where its jump leads is not judged here.

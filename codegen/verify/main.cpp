@@ -5,6 +5,7 @@
 #include "recursion.hpp"
 #include "report.hpp"
 #include "rules.hpp"
+#include "serial.hpp"
 #include "stack.hpp"
 #include "survey.hpp"
 #include "walk.hpp"
@@ -39,20 +40,23 @@ struct options {
     bool json{};
 };
 
-auto run(options const& o) -> int {
+auto run(options o) -> int {
     verify::image const file{o.file};
     auto const named = verify::rules::read(o.rules);
     auto const cuts = verify::read_cuts(o.cuts, std::filesystem::path{o.file}.filename().string());
+    o.wanted.serial |= verify::is_serial(file, named);
     verify::decoder decode{file};
     auto const seen = verify::look_over(file, decode);
     auto hot = verify::walk(file, decode, seen, named, cuts, o.wanted);
     verify::find_recursion(file, decode, hot);
+    if (o.wanted.serial)
+        verify::find_parallel_code(file, decode, named, hot);
     auto const stack = verify::follow_stack(file, decode, named, o.stack, hot);
     auto const served = verify::find_exit_services(file, named, hot);
     verify::executed ran;
     if (not o.executed.empty())
         ran = verify::compare_with_executed(o.executed, file, decode, hot);
-    verify::findings const found{o.file, file, decode, hot, stack, served, ran};
+    verify::findings const found{o.file, file, decode, hot, stack, served, ran, o.wanted.serial};
     if (o.json)
         verify::print_json(std::cout, found);
     else
@@ -79,6 +83,7 @@ auto main(int argc, char** argv) -> int {
     app.add_option("--cuts", o.cuts, "calls that are not followed: lines of pattern TAB reason")->capture_default_str();
     app.add_option("--root", o.wanted.extra_roots, "verify from this symbol too; `*` stands for any text");
     app.add_flag("--idt", o.wanted.needs_interrupt_entries, "the file must have an interrupt entry for each vector");
+    app.add_flag("--serial", o.wanted.serial, "the file has one vCPU on one processor, though no name says so");
     app.add_option("--stack", o.stack, "bytes that the stack may take, 0 for any number: code without optimisation")
         ->capture_default_str();
     app.add_option("--executed", o.executed, "compare with a record of hv-exit-trace: all of it must be verified");

@@ -74,6 +74,8 @@ void print_text(std::ostream& out, findings const& f) {
                 << '\n';
             ++cuts;
         }
+    if (f.serial)
+        out << "serial: one processor runs one vCPU\n";
     totals const sum{f};
     out << "stack: " << (f.stack.bytes ? std::to_string(*f.stack.bytes) + " bytes at most" : "unknown")
         << (f.stack.deepest.empty() ? "" : ", " + f.stack.deepest);
@@ -98,6 +100,7 @@ void print_json(std::ostream& out, findings const& f) {
               {"bytes", sum.bytes},
               {"stack", f.stack.bytes ? json(*f.stack.bytes) : json()},
               {"stack_of_interrupt", f.stack.interrupt ? json(*f.stack.interrupt) : json()},
+              {"serial", f.serial},
               {"roots", json::array()},
               {"leaves", json::array()},
               {"exits", json::object()},

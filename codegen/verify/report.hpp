@@ -18,6 +18,7 @@ struct findings {
     stack_use stack{};
     std::map<std::string, std::set<exit_service>> served{};
     executed ran{};
+    bool serial{};
 };
 
 /// For people. Violations come first where there are some.

@@ -39,7 +39,8 @@ auto fields(std::string_view line) -> std::vector<std::string> {
 }
 
 constexpr std::array kinds{rules::leave,       rules::vm_exit_entry, rules::interrupt_entry, rules::fpu_switch,
-                           rules::nmi_forward, rules::return_thunk,  rules::exit_handler,    rules::exit_dispatch};
+                           rules::nmi_forward, rules::return_thunk,  rules::exit_handler,    rules::exit_dispatch,
+                           rules::serial,      rules::parallel};
 
 } // namespace
 

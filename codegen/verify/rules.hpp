@@ -30,6 +30,8 @@ class rules {
     static constexpr std::string_view return_thunk{"return_thunk"};       ///< a jump to it is a return
     static constexpr std::string_view exit_handler{"exit_handler"};       ///< may not be cut
     static constexpr std::string_view exit_dispatch{"exit_dispatch"};     ///< an exit_handler that asks others
+    static constexpr std::string_view serial{"serial"};                   ///< its image has one vCPU on one processor
+    static constexpr std::string_view parallel{"parallel"};               ///< may not be in such an image
 
     /// Reads lines of kind TAB pattern TAB reason.
     static auto read(std::string const& path) -> rules;

@@ -16,14 +16,15 @@ namespace {
 /// another function keeps it, because that function's return is this one's.
 class walker {
   public:
-    walker(image const& file, decoder& decode, survey const& seen, rules const& named, std::vector<rule> const& cuts)
-        : file_{file}, decode_{decode}, seen_{seen}, named_{named},
+    walker(image const& file, decoder& decode, survey const& seen, rules const& named, std::vector<rule> const& cuts,
+           wishes const& wanted)
+        : file_{file}, decode_{decode}, seen_{seen}, named_{named}, wanted_{wanted},
           address_taken_{functions_with_address_taken(file, decode)} {
         for (auto const& c : cuts)
             out_.cuts.push_back({c, {}, exists(c)});
     }
 
-    auto found(wishes const& wanted) -> closure {
+    auto found() -> closure {
         for (auto const& what : file_.faults())
             out_.violations.push_back({.what = what});
         for (auto const a : seen_.stray_entries)
@@ -31,7 +32,7 @@ class walker {
         for (auto const& c : out_.cuts)
             if (not c.exists)
                 out_.violations.push_back({.what = "cut matches nothing: " + c.line.pattern});
-        for (auto const& s : find_roots(file_, decode_, seen_, named_, wanted, out_)) {
+        for (auto const& s : find_roots(file_, decode_, seen_, named_, wanted_, out_)) {
             if (s.how == entered::before)
                 out_.continuations.insert(s.at);
             visit(s.at, {s.frame, s.how}, nowhere);
@@ -91,7 +92,8 @@ class walker {
         out_.instructions.insert(i.at);
         auto const routine = file_.names_at(file_.routine_at(i.at));
         permissions const may{.fpu = named_.are(rules::fpu_switch, routine),
-                              .nmi_forward = named_.are(rules::nmi_forward, routine)};
+                              .nmi_forward = named_.are(rules::nmi_forward, routine),
+                              .locks = not wanted_.serial};
         if (auto const why = why_forbidden(decode_, i, may))
             violate(i, *why, n);
 
@@ -297,6 +299,7 @@ class walker {
     decoder& decode_;
     survey const& seen_;
     rules const& named_;
+    wishes const& wanted_;
     std::set<address> address_taken_;
     closure out_{};
     std::vector<node> nodes_{};
@@ -313,7 +316,7 @@ class walker {
 
 auto walk(image const& file, decoder& decode, survey const& seen, rules const& named, std::vector<rule> const& cuts,
           wishes const& wanted) -> closure {
-    return walker{file, decode, seen, named, cuts}.found(wanted);
+    return walker{file, decode, seen, named, cuts, wanted}.found();
 }
 
 } // namespace verify

@@ -60,6 +60,7 @@ struct closure {
 struct wishes {
     std::vector<std::string> extra_roots{};
     bool needs_interrupt_entries{};
+    bool serial{}; ///< no other processor runs, so that nothing needs to be atomic
 };
 
 /// Finds the roots of an image and follows every direct call, jump and return from them.

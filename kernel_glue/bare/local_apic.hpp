@@ -84,7 +84,7 @@ class local_apic {
     }
 
   private:
-    void send(std::uint32_t to, std::uint32_t command) {
+    [[gnu::noinline]] void send(std::uint32_t to, std::uint32_t command) {
         constexpr std::uint32_t assert_level{1u << 14}, pending{1u << 12};
         if (x2apic_) {
             asm volatile("mfence; lfence" : : : "memory"); // WRMSR to x2APIC registers does not wait for stores

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Functions of one instruction each: every `forbidden_` one must be named exactly once, no `allowed_` one at all.
+// Functions of one instruction each: every `forbidden_` one must be named exactly once, no `allowed_` one at all. With
+// --serial the same of `shared_` and `alone_`.
 
 .macro routine name:req, body:req
 .globl \name
@@ -14,6 +15,12 @@
 .endm
 .macro allowed name:req, body:req
     routine allowed_\name, "\body"
+.endm
+.macro shared name:req, body:req
+    routine shared_\name, "\body"
+.endm
+.macro alone name:req, body:req
+    routine alone_\name, "\body"
 .endm
 
 .text
@@ -96,3 +103,28 @@ allowed saved_stack, "mov %rsp, %rbx; and $-16, %rsp; call allowed_halt; mov %rb
 allowed kept_frame, "push %rbp; mov %rsp, %rbp; push %rbp; xor %ebp, %ebp; pop %rbp; lea (%rbp), %rsp; pop %rbp"
 allowed argument_on_stack, "mov %rax, 8(%rsp)"
 allowed tail_call, "jmp allowed_halt"
+
+shared increment, "lock incq (%rax)"
+shared compare, "lock cmpxchgq %rcx, (%rax)"
+shared compare_16, "lock cmpxchg16b (%rax)"
+shared add, "lock xaddl %ecx, (%rax)"
+shared bit, "lock btsq $3, (%rax)"
+shared prefix_last, ".byte 0x66, 0xf0, 0xff, 0x00"
+shared prefix_of_segment, ".byte 0x65, 0xf0, 0x48, 0xff, 0x00"
+shared exchange, "xchgq %rcx, (%rax)"
+shared exchange_byte, "xchgb %cl, (%rax)"
+shared spin, "1: pause; cmpl $0, (%rdi); jne 1b"
+shared spin_far, "1: cmpl $0, (%rdi); je 2f; pause; jmp 1b; 2:"
+shared spin_past_port, "1: pause; cmpl $0, (%rdi); jne 1b; inb %dx, %al; testb $1, %al; jz 1b"
+shared spin_call, "1: pause; call allowed_halt; cmpl $0, (%rdi); jne 1b"
+
+alone increment, "incq (%rax)"
+alone compare, "cmpxchgq %rcx, (%rax)"
+alone exchange, "xchgq %rcx, %rax"
+alone no_prefix, "movl $0xf0f0f0f0, %eax"
+alone pause, "pause"
+alone loop, "1: cmpl $0, (%rdi); jne 1b"
+alone device, "1: pause; inb %dx, %al; testb $1, %al; jz 1b"
+alone device_far, "1: inb %dx, %al; testb $1, %al; jnz 2f; pause; jmp 1b; 2:"
+alone device_call, "1: pause; call alone_read; testb $1, %al; jz 1b"
+alone read, "inl $0x40, %eax"
