@@ -39,9 +39,19 @@ struct pc_bench_vmx : pc_bench {
     using backend = hv::vmx;
 };
 
+/// The same with two processors, for what passes between them.
+struct pc_bench_smp : pc_bench {
+    static constexpr unsigned max_vcpus{2};
+};
+
 /// The same with what the processor needs against side channels of speculation: what mitigations cost.
 struct pc_bench_mitigated : pc_bench {
     static constexpr hv::mitigation_policy mitigations{hv::mitigation_policy::defaults};
+};
+
+/// And with two processors.
+struct pc_bench_mitigated_smp : pc_bench_mitigated {
+    static constexpr unsigned max_vcpus{2};
 };
 
 /// And on Intel's processors.

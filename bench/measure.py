@@ -27,10 +27,10 @@ def command(*arguments):
             "-rtc", "base=2026-01-01,clock=vm", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", *map(str, arguments)]
 
 
-def of_image(image, guest):
+def of_image(image, guest, processors=1):
     """The arguments of QEMU that boot an image with the guest of the bench, and the folder that they are for."""
     guest = Path(guest).resolve()
-    return (command("-m", 512, "-kernel", Path(image).resolve(), "-initrd", f"{guest.name} bench",
+    return (command("-m", 512, "-smp", processors, "-kernel", Path(image).resolve(), "-initrd", f"{guest.name} bench",
                     "-append", "memory=64"), guest.parent)
 
 
@@ -71,7 +71,7 @@ def operations(text):
     return found or sys.exit(f"bench: the guest measured nothing:\n{text}")
 
 
-def measure(image, guest, emulator="qemu", backend="svm"):
+def measure(image, guest, emulator="qemu", backend="svm", processors=1):
     if emulator == "bochs":
         return operations(run([BOCHS, image, "memory=64", f"{guest}=bench"], well_ended=0, MODEL=MODELS[backend]))
-    return operations(run(*of_image(image, guest)))
+    return operations(run(*of_image(image, guest, processors)))

@@ -4,7 +4,8 @@
 
 The emulator counts: its TSC advances by one for each instruction of guest and hypervisor together. An operation's cost
 holds its own instructions, the column `setup` says how many before the one that exits. --emulator and --backend are
-those of ./hv run. --json prints one object a line. --budget compares with the file's numbers and fails where one is
+those of ./hv run. --pair runs another guest on two processors besides: the TSC counts the instructions of both. --json
+prints one object a line. --budget compares with the file's numbers and fails where one is
 exceeded by more than 2 percent.
 """
 import argparse
@@ -30,12 +31,15 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("image")
     arguments.add_argument("guest")
+    arguments.add_argument("--pair", nargs=2, metavar=("IMAGE", "GUEST"))
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--budget", type=Path)
     arguments.add_argument("--emulator", choices=("qemu", "bochs"), default="qemu")
     arguments.add_argument("--backend", choices=("svm", "vmx"), default="svm")
     asked = arguments.parse_args()
     found = measure(asked.image, asked.guest, asked.emulator, asked.backend)
+    if asked.pair:
+        found |= measure(*asked.pair, processors=2)
     where = {} if asked.emulator == "qemu" else {"emulator": asked.emulator, "backend": asked.backend}
     if asked.json:
         for name, numbers in found.items():
