@@ -80,6 +80,9 @@ class host {
             tsc_ = clock_.tsc_at(armed_);
     }
     void kick(unsigned) {}
+    void wake(unsigned) {}
+    auto is_woken() -> bool { return false; }
+    auto should_yield() -> bool { return false; }
 
     void load_guest_fpu(fpu_area&) {}
     void save_guest_fpu(fpu_area&) {}

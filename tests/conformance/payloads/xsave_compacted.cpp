@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // expect: 0
 // machine: pc_xsave
+// reference: no, QEMU tells compacted sizes and lets IA32_XSS be read where CPUID has no compacted form.
 // judges: XSAVEC and XSAVES work where CPUID shows them, with sizes that follow XCR0 and an IA32_XSS that stays 0.
 #include "payload.hpp"
 #include "xsave.hpp"
