@@ -3,31 +3,12 @@
 
 #include <examples/pc/pc.hpp>
 
-#include <hv/cpuid.hpp>
 #include <hv/memory/mapping.hpp>
-#include <hv/msr.hpp>
 #include <hv/policy.hpp>
-
-#include <array>
-#include <cstddef>
-
-/// The MSRs of a pc, and IA32_TSC_ADJUST as a register that is only kept: guests of other hypervisors have it, and the
-/// operation is about what reading a modelled MSR costs.
-struct bench_msrs {
-    static constexpr auto rules = [] {
-        constexpr auto& common = hv::default_msr_policy::rules;
-        std::array<hv::msr_rule, common.size() + 1> all{};
-        for (std::size_t i{0}; i != common.size(); ++i)
-            all[i] = common[i];
-        all.back() = {.first = 0x3b, .on_write = hv::msr_rule::writes::stored, .writable = ~0ull};
-        return all;
-    }();
-};
 
 /// The pc as ./hv bench measures it: unknown hypercalls answer -1, and each page of 4 KiB is mapped when it is first
 /// touched.
 struct pc_bench : pc {
-    using msrs = bench_msrs;
     static constexpr hv::mitigation_policy mitigations{hv::mitigation_policy::none};
     static constexpr bool hypercalls{true};
     static constexpr hv::fill memory_fill{hv::fill::on_fault};

@@ -157,7 +157,8 @@ struct default_cpuid_profile {
                        .set = {.ecx = leaf1_ecx::hypervisor}},
             cpuid_rule{.function = 0x6, .set = {.eax = 1u << 2}}, // the local APIC's timer always runs
             cpuid_rule{.function = 0x7, .index = 0, .match_index = true,
-                       .allow = {.ebx = structured_ebx, .ecx = leaf7_ecx::umip, .edx = leaf7_edx::fsrm}},
+                       .allow = {.ebx = structured_ebx, .ecx = leaf7_ecx::umip, .edx = leaf7_edx::fsrm},
+                       .set = {.ebx = leaf7_ebx::tsc_adjust}},
             cpuid_rule{.function = 0x40000000, .set = {.eax = 0x40000010, .ebx = 0x20207668, .ecx = 0x20207668, .edx = 0x20207668}},
             cpuid_rule{.function = 0x40000010}, // kHz of the TSC and of the local APIC's timer
             cpuid_rule{.function = 0x80000000, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0x80000008}},
@@ -167,7 +168,7 @@ struct default_cpuid_profile {
             cpuid_rule{.function = 0x80000004, .allow = {all, all, all, all}},
             cpuid_rule{.function = 0x80000005, .allow = {all, all, all, all}},
             cpuid_rule{.function = 0x80000006, .allow = {all, all, all, all}},
-            cpuid_rule{.function = 0x80000007, .allow = {.edx = invariant_tsc}},
+            cpuid_rule{.function = 0x80000007, .set = {.edx = invariant_tsc}}, // as steady as every clock made from it
             cpuid_rule{.function = 0x80000008, .allow = {.eax = 0xffff}},
             // clang-format on
         };

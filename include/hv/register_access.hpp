@@ -93,6 +93,12 @@ namespace hv {
     return structured != nullptr and (structured->values.ebx & x86::cpuid_bits::leaf7_ebx::invpcid) != 0;
 }
 
+/// Whether a guest with these leaves has IA32_TSC_ADJUST.
+[[nodiscard]] constexpr auto has_tsc_adjust(cpuid_table const& leaves) -> bool {
+    auto const* const structured = leaves.find(7, 0);
+    return structured != nullptr and (structured->values.ebx & x86::cpuid_bits::leaf7_ebx::tsc_adjust) != 0;
+}
+
 /// Whether a guest with these leaves has XSAVES, XRSTORS and IA32_XSS, in which no state can be turned on.
 [[nodiscard]] constexpr auto has_xsaves(cpuid_table const& leaves) -> bool {
     auto const* const leaf = leaves.find(0xd, 1);
@@ -300,6 +306,41 @@ template <typename Vcpu>
     return true;
 }
 
+/// The processor's own MSRs that exist if CPUID says so.
+[[nodiscard, gnu::noinline]] constexpr auto has_optional_msr(cpuid_table const& leaves, std::uint32_t index) -> bool {
+    switch (index) {
+    case x86::msr::ia32_tsc_adjust:
+        return has_tsc_adjust(leaves);
+    case x86::msr::ia32_tsc_aux:
+        return has_tsc_aux(leaves);
+    default:
+        return index == x86::msr::ia32_xss and has_xsaves(leaves);
+    }
+}
+template <typename Vcpu>
+[[nodiscard, gnu::noinline]] auto read_optional_msr(Vcpu& cpu, std::uint32_t index) -> result<std::uint64_t> {
+    if (not has_optional_msr(cpu.cpuid(), index))
+        return status::not_found;
+    return index == x86::msr::ia32_tsc_adjust ? cpu.tsc_adjustment()
+           : index == x86::msr::ia32_tsc_aux  ? cpu.tsc_aux()
+                                              : 0;
+}
+template <typename Vcpu>
+[[nodiscard, gnu::noinline]] auto write_optional_msr(Vcpu& cpu, std::uint32_t index, std::uint64_t value) -> bool {
+    if (not has_optional_msr(cpu.cpuid(), index))
+        return false;
+    if (index == x86::msr::ia32_tsc_adjust) {
+        cpu.set_tsc_adjustment(value);
+        return true;
+    }
+    if (index == x86::msr::ia32_xss)
+        return value == 0;
+    if ((value >> 32) != 0)
+        return false;
+    cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
+    return true;
+}
+
 /// Devices first, then what the processor itself holds, then the machine's table of modelled registers. not_found: #GP.
 template <typename Vcpu>
 [[nodiscard, gnu::noinline]] auto read_msr(Vcpu& cpu, std::uint32_t index) -> result<std::uint64_t> {
@@ -317,10 +358,10 @@ template <typename Vcpu>
         return cpu.guest_tsc();
     case x86::msr::ia32_efer:
         return cpu.hardware().efer();
+    case x86::msr::ia32_tsc_adjust:
     case x86::msr::ia32_tsc_aux:
-        return has_tsc_aux(cpu.cpuid()) ? value_or_fault{cpu.tsc_aux()} : status::not_found;
     case x86::msr::ia32_xss:
-        return has_xsaves(cpu.cpuid()) ? value_or_fault{0} : status::not_found;
+        return read_optional_msr(cpu, index);
     default:
         break;
     }
@@ -340,7 +381,7 @@ template <typename Vcpu>
             return write_speculation_msr(cpu, index, value);
     switch (index) {
     case x86::msr::ia32_tsc:
-        cpu.set_guest_tsc(value);
+        cpu.set_tsc_adjustment(cpu.tsc_adjustment() + value - cpu.guest_tsc());
         return true;
     case x86::msr::ia32_efer: {
         auto const now = control_state_of(cpu);
@@ -349,13 +390,10 @@ template <typename Vcpu>
         cpu.hardware().set_efer(x86::efer_taken(now, value));
         return true;
     }
+    case x86::msr::ia32_tsc_adjust:
     case x86::msr::ia32_tsc_aux:
-        if ((value >> 32) != 0 or not has_tsc_aux(cpu.cpuid()))
-            return false;
-        cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
-        return true;
     case x86::msr::ia32_xss:
-        return value == 0 and has_xsaves(cpu.cpuid());
+        return write_optional_msr(cpu, index, value);
     case x86::msr::ia32_pat:
         return x86::is_valid_pat(value) and cpu.hardware().set_msr(index, value) == status::ok;
     default:

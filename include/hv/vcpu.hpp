@@ -124,8 +124,10 @@ class vcpu {
     // The guest's TSC: the machine's, and what the guest added on this processor.
 
     [[nodiscard]] auto guest_tsc() -> std::uint64_t { return vm_->guest_tsc() + tsc_adjustment_; }
-    void set_guest_tsc(std::uint64_t value) {
-        tsc_adjustment_ += value - guest_tsc();
+    /// IA32_TSC_ADJUST: all that the guest added.
+    [[nodiscard]] auto tsc_adjustment() const -> std::uint64_t { return tsc_adjustment_; }
+    [[gnu::noinline]] void set_tsc_adjustment(std::uint64_t value) {
+        tsc_adjustment_ = value;
         hardware_.set_tsc_offset(vm_->tsc_offset() + tsc_adjustment_);
         if constexpr (has_lapic) {
             processor_context<vcpu> context{*this};

@@ -44,6 +44,19 @@ TEST_CASE("the default profile hides virtualisation, counters and extended state
     CHECK(table.find(0xffffffff, 0) == nullptr);
 }
 
+TEST_CASE("the default profile says of the TSC what holds for every other clock, whatever the host says") {
+    struct silent_host : generous_host {
+        auto cpuid(std::uint32_t leaf, std::uint32_t index) const -> hv::x86::cpuid_result {
+            return (leaf & 0x7fffffff) == 0 ? hv::x86::cpuid_result{.eax = leaf + 1}
+                                            : generous_host::cpuid(leaf, index);
+        }
+    } host;
+    namespace bits = hv::x86::cpuid_bits;
+    auto const table = hv::make_cpuid_table<hv::default_cpuid_profile>(host);
+    CHECK(table.find(0x80000007, 0)->values == hv::x86::cpuid_result{.edx = bits::invariant_tsc});
+    CHECK(table.find(7, 0)->values == hv::x86::cpuid_result{.ebx = bits::leaf7_ebx::tsc_adjust});
+}
+
 TEST_CASE("a leaf beyond the host's last gives nothing of the host's") {
     struct small_host : generous_host {
         auto cpuid(std::uint32_t leaf, std::uint32_t index) const -> hv::x86::cpuid_result {
@@ -53,7 +66,7 @@ TEST_CASE("a leaf beyond the host's last gives nothing of the host's") {
         }
     } host;
     auto const table = hv::make_cpuid_table<hv::default_cpuid_profile>(host);
-    CHECK(table.find(7, 0)->values == hv::x86::cpuid_result{});
+    CHECK(table.find(7, 0)->values == hv::x86::cpuid_result{.ebx = hv::x86::cpuid_bits::leaf7_ebx::tsc_adjust});
 }
 
 TEST_CASE("a table finds functions with and without subleaves") {

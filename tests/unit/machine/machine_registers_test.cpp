@@ -81,7 +81,7 @@ TEST_CASE("an MSR that does not exist raises #GP and leaves RAX and RDX alone") 
     m.guest().set_gpr(gpr::rax, 0x1111111122222222);
     m.guest().set_gpr(gpr::rdx, 0x3333333344444444);
     auto const rip = m.guest().rip();
-    for (auto const index : {0x17u, msrs::ia32_spec_ctrl, msrs::ia32_debugctl, msrs::ia32_xss, msrs::ia32_tsc_adjust,
+    for (auto const index : {0x17u, msrs::ia32_spec_ctrl, msrs::ia32_debugctl, msrs::ia32_xss, 0x1003bu,
                              msrs::ia32_feature_control, msrs::amd_vm_cr, msrs::amd_vm_hsave_pa, 0x40000000u, ~0u}) {
         CHECK_FALSE(m.rdmsr(index));
         CHECK_FALSE(m.wrmsr(index, 0));
@@ -223,6 +223,44 @@ TEST_CASE("the TSC starts at 0 when the machine is made and goes with the host's
     REQUIRE(m.rdmsr(msrs::ia32_tsc));
     CHECK(m.msr == 0x1'0000'03e8);
     CHECK(m.host.tsc() + m.guest().tsc_offset == 0x1'0000'03e8); // what RDTSC shows without an exit
+}
+
+TEST_CASE("TSC_ADJUST holds what the guest added to its TSC, whichever of the two it wrote") {
+    whole_machine<> m{{.memory = std::size_t{64} << 20, .tsc_frequency = 2'000'000'000}, 5'000'000};
+    CHECK((m.cpuid(7).ebx & bits::leaf7_ebx::tsc_adjust) != 0);
+    REQUIRE(m.rdmsr(msrs::ia32_tsc_adjust));
+    CHECK(m.msr == 0);
+    m.host.advance(1000);
+    REQUIRE(m.wrmsr(msrs::ia32_tsc, 500));
+    REQUIRE(m.rdmsr(msrs::ia32_tsc_adjust));
+    CHECK(m.msr == 0 - 1500ull);
+    m.host.advance(100);
+    REQUIRE(m.wrmsr(msrs::ia32_tsc_adjust, 7));
+    REQUIRE(m.rdmsr(msrs::ia32_tsc));
+    CHECK(m.msr == 2207);
+    CHECK(m.host.tsc() + m.guest().tsc_offset == 2207); // what RDTSC shows without an exit
+    REQUIRE(m.wrmsr(msrs::ia32_tsc_adjust, ~0ull));
+    REQUIRE(m.rdmsr(msrs::ia32_tsc));
+    CHECK(m.msr == 2199);
+}
+
+TEST_CASE("a write to TSC_ADJUST moves the instant of a TSC deadline") {
+    whole_machine<> m{{.memory = std::size_t{64} << 20, .tsc_frequency = 2'000'000'000}};
+    m.apic().set_virtual_wire();
+    REQUIRE(m.wrmsr(msrs::ia32_apic_base, 0xfee00d00));
+    REQUIRE(m.wrmsr(0x832, 0x40041));
+    REQUIRE(m.wrmsr(msrs::ia32_tsc_deadline, 4'000'000));
+    REQUIRE(m.host.timer() == 2'000'000);
+    REQUIRE(m.wrmsr(msrs::ia32_tsc_adjust, 2'000'000));
+    CHECK(m.host.timer() == 1'000'000);
+}
+
+TEST_CASE("without its CPUID bit TSC_ADJUST does not exist") {
+    whole_machine<> m;
+    m.cpu().cpuid().find(7, 0)->values.ebx &= ~bits::leaf7_ebx::tsc_adjust;
+    CHECK_FALSE(m.rdmsr(msrs::ia32_tsc_adjust));
+    CHECK_FALSE(m.wrmsr(msrs::ia32_tsc_adjust, 1));
+    CHECK(m.cpu().tsc_adjustment() == 0);
 }
 
 namespace {
