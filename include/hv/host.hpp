@@ -6,6 +6,7 @@
 #include <hv/time.hpp>
 #include <hv/x86/registers.hpp>
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -55,6 +56,13 @@ concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* me
     { h.wake(processor) } -> std::same_as<void>;
     { h.is_woken() } -> std::same_as<bool>;
     { h.should_yield() } -> std::same_as<bool>;
+
+    // Several processors. `wait_while` returns when the word no longer reads `index`, or sooner; whoever changes a word
+    // that somebody may wait for calls `announce`.
+    requires H::callers_are_serial or requires(std::atomic<std::uint32_t>& word) {
+        { h.wait_while(word, index) } -> std::same_as<void>;
+        { h.announce(word) } -> std::same_as<void>;
+    };
 
     // Guest FPU. `load_guest_fpu` makes the guest's x87/SSE/AVX registers current and keeps the host's if it has any.
     { h.load_guest_fpu(fpu) } -> std::same_as<void>;

@@ -25,8 +25,10 @@
 #include <hv/trace.hpp>
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
+#include <hv/vcpu_phase.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/vcpu_shared.hpp>
+#include <hv/vcpu_turn.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
 
@@ -141,16 +143,16 @@ class vcpu {
     }
 
     /// Runs the guest until its machine stops; of a machine with several vCPUs also until it halts, waits to be
-    /// started, or another should have the host's processor: see is_ready. The caller's thread is the processor. Not
-    /// inlined, because the way of exits ends where it returns: hv-verify knows it by name.
+    /// started, or another should have it or the host's processor: see is_ready. At once, while another has it. The
+    /// caller's thread is the processor. Not inlined, because the way of exits ends where it returns: hv-verify knows
+    /// it by name.
     [[gnu::noinline]] void run() {
         auto& machine = *vm_;
         auto& processor = machine.processor();
         auto& host = machine.host();
-        if constexpr (is_parallel) {
-            shared_.home.store(host.processor());
-            shared_.runs.store(true);
-        }
+        if constexpr (is_parallel)
+            if (not begin_run()) [[unlikely]]
+                return;
         stay_.forget();
         hardware_.attach(host, processor);
         host.load_guest_fpu(fpu_);
@@ -173,8 +175,10 @@ class vcpu {
         renew_apic();
         host.save_guest_fpu(fpu_);
         hardware_.detach(host, processor);
-        if constexpr (is_parallel)
-            shared_.runs.store(false);
+        if constexpr (is_parallel) {
+            shared_.hold.leave();
+            shared_.hold.rest(host, vcpu_phase::idle);
+        }
     }
 
     /// The backend's handler: every exit comes through here once.
@@ -301,14 +305,33 @@ class vcpu {
     {
         if (not shared_.posted.post(what))
             return;
-        auto const home = shared_.home.load();
-        if (not shared_.runs.load())
-            host().wake(home);
-        else if (home != host().processor()) // else it is the one that posts
-            host().kick(home);
+        auto const at = shared_.hold.now();
+        if (at.phase() != vcpu_phase::running)
+            host().wake(at.processor());
+        else if (at.processor() != host().processor()) // else it is the one that posts
+            host().kick(at.processor());
     }
     /// The processor of the host that it will run on first.
-    void settle(unsigned processor) { shared_.home.store(processor); }
+    void settle(unsigned processor) { shared_.hold.settle(processor); }
+
+    [[nodiscard]] auto phase() const -> vcpu_phase
+        requires is_parallel
+    {
+        return shared_.hold.now().phase();
+    }
+    /// Waits until nobody else has it, and keeps it from running until `thaw`. By a thread that runs none of the
+    /// machine's and has frozen no other.
+    void freeze()
+        requires is_parallel
+    {
+        shared_.hold.freeze(host(), [this] { post(posted_requests::request::look); });
+    }
+    void thaw()
+        requires is_parallel
+    {
+        shared_.hold.rest(host(), vcpu_phase::idle);
+        host().wake(shared_.hold.now().processor());
+    }
 
     /// By what messages find it. From any thread.
     [[nodiscard]] auto route() -> lapic_route {
@@ -345,6 +368,7 @@ class vcpu {
 
     /// HLT: `run` ends before the next entry, unless there is something to do already.
     void halt() {
+        attention_ = true; // for what is received here and concerns entries
         receive(*this);
         event_delivery<vcpu> delivery{*this};
         if (delivery.has_wake_up())
@@ -358,25 +382,24 @@ class vcpu {
         else
             return true; // the only one asks
     }
-    /// Whether `run` would enter the guest. Lets due timers fire first.
+    /// Whether `run` would enter the guest; else it sleeps. Lets due timers fire first.
     [[nodiscard]] auto is_ready() -> bool
         requires is_parallel
     {
-        receive(*this);
-        event_delivery<vcpu> delivery{*this};
-        if (activity_ == vcpu_activity::halted) {
-            service();
-            if (delivery.has_wake_up())
-                activity_ = vcpu_activity::running;
-        }
-        bool const for_ever{activity_ == vcpu_activity::waits_for_start_up or
-                            (activity_ == vcpu_activity::halted and not delivery.may_wake())};
-        if (shared_.sleeps_for_ever.exchange(for_ever) != for_ever and for_ever)
-            vm_->note_halt();
-        return activity_ == vcpu_activity::running and not vm_->stopped();
+        shared_.wakes_at = never;
+        if (not shared_.hold.begin(host()))
+            return false; // who has it wakes this processor afterwards
+        bool const ready{look_for_work(*this)};
+        shared_.wakes_at = next_deadline();
+        shared_.hold.rest(host(), ready ? vcpu_phase::idle : vcpu_phase::sleeping);
+        return ready;
     }
-    /// When it becomes ready by itself.
-    [[nodiscard]] auto wakes_at() -> instant { return next_deadline(); }
+    /// When it becomes ready by itself, as of the last time that somebody asked is_ready.
+    [[nodiscard]] auto wakes_at() const -> instant
+        requires is_parallel
+    {
+        return shared_.wakes_at;
+    }
 
   private:
     template <typename Exit>
@@ -414,6 +437,15 @@ class vcpu {
         return moved != 0 or vm_->memory().generation() != translations_seen_;
     }
 
+    [[nodiscard]] auto begin_run() -> bool {
+        if (not shared_.hold.begin(host()))
+            return false;
+        if (shared_.hold.enter(host().processor()))
+            return true;
+        shared_.hold.rest(host(), vcpu_phase::idle);
+        return false;
+    }
+
     /// What an entry needs besides entering. False: there will be none.
     [[nodiscard, gnu::noinline]] auto prepare_entry() -> bool {
         auto& machine = *vm_;
@@ -425,7 +457,8 @@ class vcpu {
             machine.take_input();
         if constexpr (is_parallel) {
             receive(*this);
-            if (activity_ != vcpu_activity::running or host().is_woken())
+            if (machine.stopped() or activity_ != vcpu_activity::running or host().is_woken() or
+                shared_.hold.now().is_wanted()) // whoever asked for that may have posted without a kick
                 return false;
         }
         choose_apic(*this);

@@ -5,6 +5,8 @@
 #include <hv/devices/lapic.hpp>
 #include <hv/posted_requests.hpp>
 #include <hv/stop.hpp>
+#include <hv/time.hpp>
+#include <hv/vcpu_phase.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/registers.hpp>
@@ -22,9 +24,9 @@ enum class vcpu_activity : std::uint8_t { running, halted, waits_for_start_up };
 struct alignas(64) vcpu_shared {
     posted_requests posted{};
     std::atomic<std::uint64_t> route{}; ///< a lapic_route
-    std::atomic<unsigned> home{};       ///< the host's processor that it runs on, or ran on last
-    std::atomic<bool> runs{false};
+    vcpu_hold hold{};
     std::atomic<bool> sleeps_for_ever{false}; ///< unless another processor ends that
+    instant wakes_at{never};                  ///< of who looked last whether it is ready
 };
 /// Where there are no other threads.
 struct vcpu_alone {};

@@ -99,6 +99,12 @@ class parallel_host {
         arm(self);
     }
 
+    void wait_while(std::atomic<std::uint32_t> const& word, std::uint32_t value) {
+        while (word.load(std::memory_order_acquire) == value)
+            asm volatile("pause");
+    }
+    void announce(std::atomic<std::uint32_t>&) {}
+
     void load_guest_fpu(fpu_area& area) { base_.load_guest_fpu(area); }
     void save_guest_fpu(fpu_area& area) { base_.save_guest_fpu(area); }
 

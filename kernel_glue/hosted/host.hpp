@@ -162,6 +162,9 @@ class basic_host {
         wake_.notify_all();
     }
 
+    void wait_while(std::atomic<std::uint32_t> const& word, std::uint32_t value) { word.wait(value); }
+    void announce(std::atomic<std::uint32_t>& word) { word.notify_all(); }
+
     // Guest FPU: one register file a host, which the guest borrows.
     void load_guest_fpu(fpu_area& area) {
         guard const hold{mutex_};
