@@ -132,6 +132,13 @@ TEST_CASE("where the shadow of STI is lost at VMRUN, the window still opens behi
         CHECK(handler.last() == "interrupt_window");
         CHECK(cpu.rip() == 0x1003);
     }
+    SECTION("also if a host interrupt came first") {
+        seat.model.next = [](svm_model::guest& g) { g.exit(0x60); };
+        cpu.request_interrupt_window(false);
+        CHECK(seat.enter(handler) == verdict::leave);
+        CHECK(handler.last() == "host_interrupt");
+        CHECK(cpu.interrupt_shadow());
+    }
     SECTION("never, if it exits: HLT is the handler's") {
         seat.model.next = [](svm_model::guest& g) { g.exit(0x78); };
         CHECK(seat.enter(handler) == verdict::leave);
@@ -267,4 +274,35 @@ TEST_CASE("what decides how instructions are fetched differs after each change o
     CHECK(moved());
     cpu.set_rflags(0x246);
     CHECK_FALSE(moved());
+}
+
+TEST_CASE("a host interrupt before the IRET that ends an NMI handler changes nothing for the next NMI") {
+    svm_seat seat;
+    auto& cpu = seat.cpu;
+    recording_handler handler{.answer = verdict::resume};
+    cpu.set_nmi_blocked(true);
+    seat.will_iret();
+    REQUIRE(seat.enter(handler) == verdict::resume);
+    REQUIRE(handler.last() == "nmi_window");
+    cpu.request_nmi_window();
+    seat.model.next = [](svm_model::guest& g) {
+        CHECK((g.state.save.rflags & x86::rflags::tf) != 0);
+        g.state.control.interrupt_shadow = 0; // as QEMU forgets it
+        g.exit(0x60);
+    };
+    CHECK(seat.enter(handler) == verdict::resume);
+    CHECK(handler.last() == "host_interrupt");
+    CHECK(cpu.interrupt_shadow()); // or the NMI would be delivered on the handler's frame
+    CHECK((cpu.rflags() & x86::rflags::tf) == 0);
+    cpu.request_nmi_window();
+    seat.model.next = [](svm_model::guest& g) { // the IRET gives back flags of a guest that steps itself
+        g.state.save.rip += 1;
+        g.state.save.rflags |= x86::rflags::tf;
+        g.state.control.interrupt_shadow = 0;
+        g.state.write(g.state.save.dr6, 0xffff'4ff0);
+        g.exit(0x41);
+    };
+    CHECK(seat.enter(handler) == verdict::resume);
+    CHECK(handler.last() == "nmi_window");
+    CHECK((cpu.rflags() & x86::rflags::tf) != 0);
 }

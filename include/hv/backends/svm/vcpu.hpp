@@ -215,8 +215,12 @@ class vcpu : public events {
         auto const in_shadow = interrupt_shadow();
         auto const from = rip();
         switch_worlds<Mitigates>(host, on);
-        if (in_shadow and rip() == from and exited_with(exit_code::vintr)) [[unlikely]]
-            step_out_of_shadow<Mitigates>(host, on);
+        if (in_shadow and rip() == from) {
+            if (exited_with(exit_code::vintr)) [[unlikely]]
+                step_out_of_shadow<Mitigates>(host, on);
+            else
+                set_interrupt_shadow(true); // QEMU forgets it at VMRUN
+        }
         return not hidden_states_;
     }
 
@@ -274,7 +278,8 @@ class vcpu : public events {
     }
 
     /// Executes one instruction of the guest and says whether that was all that happened: no exit of its own, no trap
-    /// of the guest's. `loads_flags`: the instruction itself replaces TF.
+    /// of the guest's. If it has not executed, its interrupt shadow stays. `loads_flags`: the instruction itself
+    /// replaces TF.
     template <bool Mitigates, typename Host>
     [[nodiscard]] auto step(Host& host, processor& on, bool loads_flags) -> bool {
         constexpr std::uint64_t causes{0xe00f}, single_step{1u << 14};
@@ -282,6 +287,7 @@ class vcpu : public events {
         std::uint64_t const before{vmcb_->save.dr6};
         std::uint32_t const intercepted{vmcb_->control.intercept_exceptions};
         auto const from = rip();
+        auto const in_shadow = interrupt_shadow();
         set_rflags(rflags() | x86::rflags::tf);
         vmcb_->write(vmcb_->save.dr6, before & ~causes);
         vmcb_->write(vmcb_->control.intercept_exceptions, intercepted | debug_exception);
@@ -292,6 +298,8 @@ class vcpu : public events {
         auto const why = vmcb_->save.dr6 & causes;
         bool const alone{exited_with(exit_code::exception1) and (why == single_step or why == 0)}; // Bochs notes none
         vmcb_->write(vmcb_->save.dr6, alone ? before : vmcb_->save.dr6 | (before & causes));
+        if (in_shadow and not alone and rip() == from)
+            set_interrupt_shadow(true); // QEMU forgets it at VMRUN
         return alone;
     }
 
@@ -317,7 +325,10 @@ class vcpu : public events {
             return switch_worlds<Mitigates>(host, on); // as above
         auto const window = (vmcb_->control.intercept_misc1 & misc1::vintr) != 0;
         request_interrupt_window(false);
+        auto const from = rip();
         nmi_window_ = step<Mitigates>(host, on, loads_flags);
+        if (loads_flags and not nmi_window_ and rip() == from)
+            due_ |= due::end_of_nmi; // it has yet to execute
         request_interrupt_window(window);
     }
 
