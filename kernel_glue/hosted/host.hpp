@@ -4,12 +4,12 @@
 #include <hv/host.hpp>
 #include <kernel_glue/hosted/arena.hpp>
 #include <kernel_glue/hosted/lock.hpp>
+#include <kernel_glue/hosted/processor.hpp>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cpuid.h>
 #include <cstddef>
 #include <cstdint>
@@ -17,9 +17,11 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -31,9 +33,6 @@ namespace hv::hosted {
 struct panicked : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-
-/// The processor that this thread plays.
-inline thread_local unsigned this_processor{};
 
 /// Fixed properties of a hosted host.
 struct host_config {
@@ -51,18 +50,14 @@ class basic_host {
   public:
     static constexpr bool callers_are_serial{CallersAreSerial};
     using lock = std::conditional_t<CallersAreSerial, serial_lock, owned_lock>;
-    /// Stands for x87/SSE/AVX registers.
-    struct alignas(64) fpu_area {
-        std::array<std::byte, 4096> bytes{};
-    };
+    using fpu_area = hosted::fpu_area;
 
     explicit basic_host(host_config config = {})
-        : config_{config}, memory_{config.memory}, timers_(config.processors, INT64_MAX), kicked_(config.processors),
-          kicks_(config.processors) {}
+        : config_{config}, memory_{config.memory}, processors_(config.processors) {}
 
     // Memory.
     auto allocate(std::size_t bytes, std::size_t alignment) -> void* {
-        guard const hold{mutex_};
+        std::unique_lock const hold{memory_mutex_};
         ++attempts_;
         if (allowed_ == 0)
             return nullptr;
@@ -71,15 +66,15 @@ class basic_host {
         return memory_.allocate(bytes, alignment);
     }
     void free(void* memory, std::size_t bytes) {
-        guard const hold{mutex_};
+        std::unique_lock const hold{memory_mutex_};
         memory_.free(memory, bytes);
     }
     auto physical(void* memory) -> hpa {
-        guard const hold{mutex_};
+        std::shared_lock const hold{memory_mutex_};
         return memory_.physical(memory);
     }
     auto pointer(hpa physical) -> void* {
-        guard const hold{mutex_};
+        std::shared_lock const hold{memory_mutex_};
         return memory_.pointer(physical);
     }
 
@@ -87,7 +82,7 @@ class basic_host {
     auto processor() -> unsigned { return this_processor; }
     auto processor_count() -> unsigned { return config_.processors; }
     auto cpuid(std::uint32_t leaf, std::uint32_t subleaf) -> x86::cpuid_result {
-        guard const hold{mutex_};
+        guard const hold{registers_mutex_};
         if (auto const found = cpuid_.find({leaf, subleaf}); found != cpuid_.end())
             return found->second;
         x86::cpuid_result r{};
@@ -96,14 +91,14 @@ class basic_host {
         return r;
     }
     auto read_msr(std::uint32_t index) -> result<std::uint64_t> {
-        guard const hold{mutex_};
+        guard const hold{registers_mutex_};
         auto const found = msrs_.find(index);
         if (found == msrs_.end())
             return status::no_device;
         return found->second;
     }
     auto write_msr(std::uint32_t index, std::uint64_t value) -> status {
-        guard const hold{mutex_};
+        guard const hold{registers_mutex_};
         auto const found = msrs_.find(index);
         if (found == msrs_.end())
             return status::no_device;
@@ -123,71 +118,56 @@ class basic_host {
     auto wall_clock() -> std::int64_t { return wall_clock_zero_.load() + now(); }
 
     // Interrupts.
-    void arm_timer(nanoseconds when) {
-        guard const hold{mutex_};
-        timers_.at(this_processor) = when;
-    }
+    void arm_timer(nanoseconds when) { self().arm_timer(when); }
     void take_interrupts() {
-        guard const hold{mutex_};
-        ++interrupt_windows_;
-        kicked_.at(this_processor) = false;
-        if (timers_.at(this_processor) <= now())
-            timers_.at(this_processor) = INT64_MAX;
+        interrupt_windows_.fetch_add(1, std::memory_order_relaxed);
+        self().take_interrupts(now());
     }
-    /// Until a kick or the timer. A clock that stands jumps to the armed timer; with none armed, idle returns at once.
+    /// Until a kick or the timer, and takes both. A clock that stands jumps to the armed timer; with none armed, idle
+    /// returns at once.
     void idle() {
-        std::unique_lock hold{mutex_};
-        ++idles_;
-        auto const me = this_processor;
+        idles_.fetch_add(1, std::memory_order_relaxed);
+        auto& me = self();
         if (not config_.real_time) {
-            if (not kicked_.at(me) and timers_.at(me) != INT64_MAX)
-                now_.store(std::max(now_.load(), timers_.at(me)));
+            if (not me.is_kicked() and me.armed() != INT64_MAX)
+                now_.store(std::max(now_.load(), me.armed()));
             return;
         }
-        auto const interrupted = [&] { return kicked_.at(me) or timers_.at(me) <= now(); };
-        while (not interrupted()) {
-            auto const left = timers_.at(me) == INT64_MAX ? nanoseconds_per_second : timers_.at(me) - now();
-            wake_.wait_for(hold, std::chrono::nanoseconds{std::min(left, nanoseconds_per_second)}, interrupted);
-        }
+        for (unsigned looks{0}; not interrupt_waits(); ++looks)
+            if (looks < 64)
+                std::this_thread::yield();
+            else
+                std::this_thread::sleep_for(std::chrono::microseconds{20});
+        me.take_interrupts(now());
     }
-    auto is_woken() -> bool { return false; }
-    auto should_yield() -> bool { return false; }
-    void wake(unsigned processor) { kick(processor); }
-    void kick(unsigned processor) {
-        {
-            guard const hold{mutex_};
-            kicked_.at(processor) = true;
-            ++kicks_.at(processor);
-        }
-        wake_.notify_all();
+    /// Whether an interrupt would end the guest's stay. On a clock that stands the test plays the timer's.
+    [[nodiscard]] auto interrupt_waits() -> bool {
+        auto const& me = self();
+        return me.is_kicked() or (config_.real_time and me.armed() <= now());
     }
+    auto is_woken() -> bool { return self().must_look(); }
+    auto should_yield() -> bool { return self().must_look() or now() >= self().slice_end(); }
+    void wake(unsigned processor) { processors_.at(processor).wake(); }
+    void kick(unsigned processor) { processors_.at(processor).kick(); }
 
     void wait_while(std::atomic<std::uint32_t> const& word, std::uint32_t value) { word.wait(value); }
     void announce(std::atomic<std::uint32_t>& word) { word.notify_all(); }
 
-    // Guest FPU: one register file a host, which the guest borrows.
-    void load_guest_fpu(fpu_area& area) {
-        guard const hold{mutex_};
-        if (guest_fpu_++ == 0)
-            host_fpu_ = fpu_;
-        fpu_ = area;
-    }
-    void save_guest_fpu(fpu_area& area) {
-        guard const hold{mutex_};
-        if (guest_fpu_ == 0)
-            throw std::logic_error{"hosted: guest FPU saved that was not loaded"};
-        area = fpu_;
-        if (--guest_fpu_ == 0)
-            fpu_ = host_fpu_;
-    }
+    // For a scheduler of vCPUs: whoever is woken from now on counts; how long the next may run.
+    void begin_looking() { self().begin_looking(); }
+    void begin_slice(nanoseconds end) { self().begin_slice(end); }
+
+    // Guest FPU: one register file a processor, which the guest borrows.
+    void load_guest_fpu(fpu_area& area) { self().load_guest_fpu(area); }
+    void save_guest_fpu(fpu_area& area) { self().save_guest_fpu(area); }
 
     // Console and diagnostics.
     void put(std::uint8_t stream, std::uint8_t byte) {
-        guard const hold{mutex_};
+        guard const hold{console_mutex_};
         output_[stream].push_back(static_cast<char>(byte));
     }
     auto get() -> int {
-        guard const hold{mutex_};
+        guard const hold{console_mutex_};
         if (input_.empty())
             return -1;
         auto const byte = input_.front();
@@ -195,7 +175,7 @@ class basic_host {
         return byte;
     }
     void log(std::string_view line) {
-        guard const hold{mutex_};
+        guard const hold{console_mutex_};
         log_.emplace_back(line);
     }
     void panic(std::string_view text) { throw panicked{std::string{text}}; }
@@ -205,16 +185,19 @@ class basic_host {
     static constexpr std::uint64_t unlimited{UINT64_MAX};
     /// The next `n` allocations succeed, later ones fail, until told otherwise.
     void fail_after(std::uint64_t n) {
-        guard const hold{mutex_};
+        std::unique_lock const hold{memory_mutex_};
         allowed_ = n;
     }
-    [[nodiscard]] auto attempted_allocations() -> std::uint64_t { return locked(attempts_); }
+    [[nodiscard]] auto attempted_allocations() -> std::uint64_t {
+        std::shared_lock const hold{memory_mutex_};
+        return attempts_;
+    }
     [[nodiscard]] auto allocations() -> std::size_t {
-        guard const hold{mutex_};
+        std::shared_lock const hold{memory_mutex_};
         return memory_.allocations();
     }
     [[nodiscard]] auto bytes_in_use() -> std::size_t {
-        guard const hold{mutex_};
+        std::shared_lock const hold{memory_mutex_};
         return memory_.bytes_in_use();
     }
 
@@ -224,77 +207,69 @@ class basic_host {
     void set_wall_clock_zero(std::int64_t when) { wall_clock_zero_.store(when); }
 
     void set_cpuid(std::uint32_t leaf, std::uint32_t subleaf, x86::cpuid_result value) {
-        guard const hold{mutex_};
+        guard const hold{registers_mutex_};
         cpuid_[{leaf, subleaf}] = value;
     }
     /// Makes the MSR exist.
     void set_msr(std::uint32_t index, std::uint64_t value) {
-        guard const hold{mutex_};
+        guard const hold{registers_mutex_};
         msrs_[index] = value;
     }
-    [[nodiscard]] auto msr_writes() { return locked(msr_writes_); }
+    [[nodiscard]] auto msr_writes() { return locked(registers_mutex_, msr_writes_); }
 
     /// When the timer of a processor fires, if it is armed.
     [[nodiscard]] auto timer(unsigned processor = 0) -> std::optional<nanoseconds> {
-        guard const hold{mutex_};
-        auto const when = timers_.at(processor);
+        auto const when = processors_.at(processor).armed();
         return when == INT64_MAX ? std::nullopt : std::optional{when};
     }
-    [[nodiscard]] auto kicks(unsigned processor) -> std::uint64_t {
-        guard const hold{mutex_};
-        return kicks_.at(processor);
+    [[nodiscard]] auto kicks(unsigned processor) -> std::uint64_t { return processors_.at(processor).kicks(); }
+    [[nodiscard]] auto idles() -> std::uint64_t { return idles_.load(std::memory_order_relaxed); }
+    [[nodiscard]] auto interrupt_windows() -> std::uint64_t {
+        return interrupt_windows_.load(std::memory_order_relaxed);
     }
-    [[nodiscard]] auto idles() -> std::uint64_t { return locked(idles_); }
-    [[nodiscard]] auto interrupt_windows() -> std::uint64_t { return locked(interrupt_windows_); }
 
-    [[nodiscard]] auto fpu() -> fpu_area { return locked(fpu_); }
-    void set_fpu(fpu_area const& area) {
-        guard const hold{mutex_};
-        fpu_ = area;
-    }
+    /// Of the processor that this thread plays.
+    [[nodiscard]] auto fpu() -> fpu_area { return self().fpu; }
+    void set_fpu(fpu_area const& area) { self().fpu = area; }
 
     /// Everything that was put on a stream since the start.
     [[nodiscard]] auto output(std::uint8_t stream = 0) -> std::string {
-        guard const hold{mutex_};
+        guard const hold{console_mutex_};
         return output_[stream];
     }
     void feed(std::string_view text) {
-        guard const hold{mutex_};
+        guard const hold{console_mutex_};
         for (auto const c : text)
             input_.push_back(static_cast<std::uint8_t>(c));
     }
-    [[nodiscard]] auto log_lines() { return locked(log_); }
+    [[nodiscard]] auto log_lines() { return locked(console_mutex_, log_); }
 
   private:
     using clock = std::chrono::steady_clock;
     using guard = std::lock_guard<std::mutex>;
 
     template <typename T>
-    auto locked(T const& member) -> T {
-        guard const hold{mutex_};
+    static auto locked(std::mutex& by, T const& member) -> T {
+        guard const hold{by};
         return member;
     }
+    auto self() -> hosted::processor& { return processors_.at(this_processor); }
 
     host_config config_;
-    std::mutex mutex_{};
-    std::condition_variable wake_{};
+    std::shared_mutex memory_mutex_{};
     arena memory_;
     std::uint64_t allowed_{unlimited};
     std::uint64_t attempts_{};
+    std::vector<hosted::processor> processors_;
     clock::time_point start_{clock::now()};
     std::atomic<nanoseconds> now_{};
     std::atomic<std::int64_t> wall_clock_zero_{};
+    std::atomic<std::uint64_t> idles_{}, interrupt_windows_{};
+    std::mutex registers_mutex_{};
     std::map<std::pair<std::uint32_t, std::uint32_t>, x86::cpuid_result> cpuid_{};
     std::map<std::uint32_t, std::uint64_t> msrs_{};
     std::vector<std::pair<std::uint32_t, std::uint64_t>> msr_writes_{};
-    std::vector<nanoseconds> timers_;
-    std::vector<char> kicked_;
-    std::vector<std::uint64_t> kicks_;
-    std::uint64_t idles_{};
-    std::uint64_t interrupt_windows_{};
-    fpu_area fpu_{};
-    fpu_area host_fpu_{};
-    unsigned guest_fpu_{};
+    std::mutex console_mutex_{};
     std::map<std::uint8_t, std::string> output_{};
     std::deque<std::uint8_t> input_{};
     std::vector<std::string> log_{};

@@ -8,19 +8,20 @@
 
 namespace hv::hosted {
 
-/// A real lock that knows its owner, so that a second acquire by the same thread fails instead of hanging.
+/// A real lock that knows its owner, so that a second acquire by the same thread fails instead of hanging. The mutex
+/// alone orders memory accesses.
 class owned_lock {
   public:
     void acquire() {
-        if (owner_.load() == std::this_thread::get_id())
+        if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id())
             throw std::logic_error{"hosted: lock acquired twice by one thread"};
         mutex_.lock();
-        owner_.store(std::this_thread::get_id());
+        owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     }
     void release() {
-        if (owner_.load() != std::this_thread::get_id())
+        if (owner_.load(std::memory_order_relaxed) != std::this_thread::get_id())
             throw std::logic_error{"hosted: lock released by a thread that does not hold it"};
-        owner_.store(std::thread::id{});
+        owner_.store(std::thread::id{}, std::memory_order_relaxed);
         mutex_.unlock();
     }
 
