@@ -86,12 +86,31 @@ class guest_run {
         }
         if (e.type() == event_type::nmi)
             cpu_.nmi_blocked_ = true;
+        if (cpu_.exited_ != 0 and (e.type() == event_type::exception or e.type() == event_type::software_interrupt))
+            done();
+        if (cpu_.handler)
+            enter_handler(e);
         cpu_.shadow_ = false;
         cpu_.rflags_ &= ~x86::rflags::interrupt;
         cpu_.delivered.push_back(e);
-        if (cpu_.exited_ != 0 and (e.type() == event_type::exception or e.type() == event_type::software_interrupt))
-            done();
         return std::nullopt;
+    }
+    void enter_handler(event e) {
+        cpu_.interrupted_scripts_.push_back({std::move(cpu_.script), cpu_.next_, cpu_.rip_, cpu_.rflags_, cpu_.gprs_});
+        cpu_.script = cpu_.handler(e);
+        cpu_.next_ = 0;
+        cpu_.exited_ = 0;
+    }
+    void leave_handler() {
+        auto& back = cpu_.interrupted_scripts_.back();
+        cpu_.script = std::move(back.script);
+        cpu_.next_ = back.next;
+        cpu_.rip_ = back.rip;
+        cpu_.rflags_ = back.rflags;
+        cpu_.gprs_ = back.gprs;
+        cpu_.exited_ = 0;
+        cpu_.shadow_ = false;
+        cpu_.interrupted_scripts_.pop_back();
     }
 
     template <typename Host>
@@ -100,19 +119,17 @@ class guest_run {
         return cpu_.stay_ends > least ? cpu_.stay_ends : least;
     }
 
-    /// A kick that nobody took yet, on hosts that count them.
+    /// A kick or timer interrupt that nobody took yet, on hosts that tell.
     template <typename Host>
-    [[nodiscard]] auto host_interrupt_waits(Host& host) -> bool {
-        if constexpr (requires { host.kicks(0u); }) {
-            auto const kicks = host.kicks(host.processor());
-            return std::exchange(on_.kicks_taken, kicks) != kicks;
-        } else {
+    [[nodiscard]] static auto host_interrupt_waits(Host& host) -> bool {
+        if constexpr (requires { host.interrupt_waits(); })
+            return host.interrupt_waits();
+        else
             return false;
-        }
     }
 
     void done() {
-        ++cpu_.next_;
+        cpu_.next_ = cpu_.jump_ ? *std::exchange(cpu_.jump_, std::nullopt) : cpu_.next_ + 1;
         cpu_.exited_ = 0;
     }
     [[nodiscard]] auto complete() -> maybe_exit {
@@ -191,6 +208,10 @@ class guest_run {
             cpu_.shadow_ = true;
             return exits::nmi_window{};
         }
+        if (not cpu_.interrupted_scripts_.empty()) {
+            leave_handler();
+            return std::nullopt;
+        }
         cpu_.rflags_ |= x86::rflags::interrupt;
         return complete();
     }
@@ -213,6 +234,20 @@ class guest_run {
     }
 
     template <typename Host>
+    [[nodiscard]] auto execute(Host&, script::act const& step) -> maybe_exit {
+        step.what(cpu_);
+        return complete();
+    }
+    template <typename Host>
+    [[nodiscard]] auto execute(Host&, script::wait const& step) -> maybe_exit {
+        if (step.until())
+            return complete();
+        cpu_.shadow_ = false;
+        std::this_thread::yield();
+        return std::nullopt;
+    }
+
+    template <typename Host>
     [[nodiscard]] auto execute(Host& host, script::load const& step) -> maybe_exit {
         std::uint64_t value{};
         for (unsigned i{0}; i < step.size; ++i) {
@@ -220,7 +255,7 @@ class guest_run {
             auto const* const byte = reach(host, step.from + i, access::read, exit);
             if (byte == nullptr)
                 return exit;
-            value |= std::to_integer<std::uint64_t>(*byte) << (8 * i);
+            value |= std::uint64_t{__atomic_load_n(byte, __ATOMIC_RELAXED)} << (8 * i);
         }
         cpu_.set_gpr(step.into, value);
         cpu_.loaded.push_back(value);
@@ -228,7 +263,7 @@ class guest_run {
     }
     template <typename Host>
     [[nodiscard]] auto execute(Host& host, script::store const& step) -> maybe_exit {
-        std::byte* bytes[8]{};
+        std::uint8_t* bytes[8]{};
         for (unsigned i{0}; i < step.size; ++i) { // all or nothing, as a store that faults
             maybe_exit exit;
             bytes[i] = reach(host, step.to + i, access::write, exit);
@@ -236,7 +271,7 @@ class guest_run {
                 return exit;
         }
         for (unsigned i{0}; i < step.size; ++i)
-            *bytes[i] = static_cast<std::byte>(step.value >> (8 * i));
+            __atomic_store_n(bytes[i], static_cast<std::uint8_t>(step.value >> (8 * i)), __ATOMIC_RELAXED);
         return complete();
     }
     template <typename Host>
@@ -246,12 +281,12 @@ class guest_run {
     }
 
     template <typename Host>
-    [[nodiscard]] auto reach(Host& host, gpa address, access wanted, maybe_exit& exit) -> std::byte* {
+    [[nodiscard]] auto reach(Host& host, gpa address, access wanted, maybe_exit& exit) -> std::uint8_t* {
         translation_fault fault;
         auto const where =
             on_.translations.translate(host, cpu_.tag_, cpu_.machine_->controls.nested_root, address, wanted, fault);
         if (where)
-            return static_cast<std::byte*>(host.pointer(*where));
+            return static_cast<std::uint8_t*>(host.pointer(*where));
         exit = leave_with(exits::nested_page_fault{
             .address = address, .wanted = wanted, .page_walk = false, .present = fault.present, .instruction = {}});
         return nullptr;

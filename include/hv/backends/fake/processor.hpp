@@ -23,7 +23,6 @@ class processor {
                             .address_spaces = 16}; ///< what `examine` answers; a test may take things away
     translation_cache translations{};
     std::uint64_t next_tag{1};
-    std::uint64_t kicks_taken{};
     bool enabled{};
 
     template <typename Host>

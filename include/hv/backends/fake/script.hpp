@@ -7,7 +7,12 @@
 #include <hv/x86/registers.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <variant>
+
+namespace hv::backends::fake {
+class vcpu;
+}
 
 /// What a guest of the fake backend does, one instruction a step.
 namespace hv::script {
@@ -66,7 +71,8 @@ struct fetch {
     gpa from;
 };
 
-/// Ends an interrupt or NMI handler: interrupts on, NMIs unblocked.
+/// Ends an interrupt or NMI handler: NMIs unblocked, and back to what was interrupted. Where that did not go to a
+/// handler of its own, interrupts are on.
 struct iret {};
 
 /// The delivery of the next injected event causes this exit instead of reaching the guest.
@@ -77,7 +83,18 @@ struct delivery_exits {
 /// Computes until a host interrupt comes; gives up after some seconds.
 struct spin {};
 
+/// Whatever a test wants done in place of an instruction. It may jump, and must not start another script.
+struct act {
+    std::function<void(backends::fake::vcpu&)> what;
+};
+
+/// Computes until that is true; takes interrupts meanwhile. Nothing gives up: the test has to.
+struct wait {
+    std::function<bool()> until;
+};
+
 /// One step. A script that ends shuts the guest down: exits::triple_fault.
-using step = std::variant<exit, set, set_flags, sti, move_to_cr8, load, store, fetch, iret, delivery_exits, spin>;
+using step =
+    std::variant<exit, set, set_flags, sti, move_to_cr8, load, store, fetch, iret, delivery_exits, spin, act, wait>;
 
 } // namespace hv::script

@@ -3,6 +3,7 @@
 
 #include <hv/address.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -63,17 +64,33 @@ class translation_cache {
     template <typename Host>
     [[nodiscard]] static auto walk(Host& host, hpa root, gpa address, access wanted, translation_fault& fault)
         -> std::optional<entry> {
+        while (true)
+            if (auto const end = walk_once(host, root, address, wanted, fault); not end.moved)
+                return end.found;
+    }
+
+    struct end_of_walk {
+        std::optional<entry> found{};
+        bool moved{}; ///< an entry of the tables changed on the way
+    };
+    template <typename Host>
+    [[nodiscard]] static auto walk_once(Host& host, hpa root, gpa address, access wanted, translation_fault& fault)
+        -> end_of_walk {
+        constexpr end_of_walk none{}, moved{.moved = true};
         fault = {};
         if (address.value >> 48 != 0)
-            return std::nullopt;
+            return none;
         auto table = root;
         std::uint64_t allowed{writable | user};
         bool executable{true};
         for (unsigned level{4}; level > 0; --level) {
             auto const shift = page_shift + 9 * (level - 1);
-            auto& item = static_cast<std::uint64_t*>(host.pointer(table))[address.value >> shift & 511];
+            // Other processors walk the same tables, and software changes them meanwhile.
+            std::atomic_ref const entry_of_table{
+                static_cast<std::uint64_t*>(host.pointer(table))[address.value >> shift & 511]};
+            auto item = entry_of_table.load(std::memory_order_acquire);
             if ((item & present) == 0)
-                return std::nullopt;
+                return none;
             allowed &= item;
             executable = executable and (item & no_execute) == 0;
             bool const leaf{level == 1 or (item & large) != 0};
@@ -82,16 +99,22 @@ class translation_cache {
                 if (level == 4 or (allowed & user) == 0 or
                     (includes(wanted, access::write) and (allowed & writable) == 0) or
                     (includes(wanted, access::execute) and not executable))
-                    return std::nullopt;
-                item |= accessed | (includes(wanted, access::write) ? dirty : 0);
+                    return none;
+                auto const marks = accessed | (includes(wanted, access::write) ? dirty : 0);
+                // Only in the entry that was looked at: another one allows other things.
+                if ((item & marks) != marks and not entry_of_table.compare_exchange_strong(item, item | marks))
+                    return moved;
+                item |= marks;
                 auto const inside = address.value & ((std::uint64_t{1} << shift) - 1) & ~(page_size - 1);
                 auto const base = item & frame & ~((std::uint64_t{1} << shift) - 1);
-                return entry{hpa{base + inside}, executable, (allowed & writable) != 0 and (item & dirty) != 0};
+                return {.found =
+                            entry{hpa{base + inside}, executable, (allowed & writable) != 0 and (item & dirty) != 0}};
             }
-            item |= accessed;
+            if ((item & accessed) == 0 and not entry_of_table.compare_exchange_strong(item, item | accessed))
+                return moved;
             table = hpa{item & frame};
         }
-        return std::nullopt;
+        return none;
     }
 
     std::map<std::pair<std::uint64_t, std::uint64_t>, entry> entries_{};

@@ -14,7 +14,9 @@
 #include <hv/x86/registers.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
@@ -48,12 +50,18 @@ class vcpu {
     };
     /// What the guest asked for against side channels.
     [[nodiscard]] auto speculation() -> speculation_record& { return speculation_; }
+    /// The handler of an event: what the guest executes once it was delivered, to `iret`. Without one the script just
+    /// goes on.
+    std::function<std::vector<script::step>(event)> handler{};
     /// Starts a script at its first step, in place of what is left of the last one.
     void run_script(std::vector<script::step> steps) {
         script = std::move(steps);
+        interrupted_scripts_.clear();
         next_ = 0;
         exited_ = 0;
     }
+    /// Of `script::act`: the guest goes on at this step.
+    void jump(std::size_t step) { jump_ = step; }
     /// The delivery of the next event exits like this.
     void delivery_will_exit(script::any_exit const& exit) { delivery_exit_ = exit; }
     [[nodiscard]] auto steps_done() const -> std::size_t { return next_; }
@@ -187,9 +195,19 @@ class vcpu {
         x86::msr::ia32_star,        x86::msr::ia32_lstar,        x86::msr::ia32_cstar,          x86::msr::ia32_fmask,
         x86::msr::ia32_fs_base,     x86::msr::ia32_gs_base,      x86::msr::ia32_kernel_gs_base, x86::msr::ia32_tsc_aux};
 
+    /// What an IRET goes back to.
+    struct interrupted_script {
+        std::vector<script::step> script;
+        std::size_t next;
+        std::uint64_t rip, rflags;
+        std::array<std::uint64_t, x86::gpr_count> gprs;
+    };
+
     vm const* machine_{};
     void* page_{};
-    std::size_t next_{};       ///< step to execute
+    std::size_t next_{}; ///< step to execute
+    std::optional<std::size_t> jump_{};
+    std::vector<interrupted_script> interrupted_scripts_{};
     unsigned exited_{};        ///< how often it did without progress
     std::uint64_t exit_rip_{}; ///< where it did
     std::optional<script::any_exit> delivery_exit_{};
