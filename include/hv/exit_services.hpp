@@ -9,6 +9,7 @@
 #include <hv/exit.hpp>
 #include <hv/memory/mapping.hpp>
 #include <hv/port_access.hpp>
+#include <hv/run_requests.hpp>
 #include <hv/stop.hpp>
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
@@ -70,8 +71,8 @@ class exit_services {
 
     /// Sleeps until something wakes the guest. If nothing ever can, the machine is at its end.
     auto on(exits::hlt const&) -> verdict {
-        if (not event_delivery<Vcpu>{cpu_}.has_wake_up() and sleep() == verdict::leave)
-            return verdict::leave;
+        if (not event_delivery<Vcpu>{cpu_}.has_wake_up() and not sleep())
+            return verdict::resume;
         if constexpr (remembers_code<typename Vcpu::hardware_type>) {
             constexpr std::byte hlt{0xf4};
             auto const* const code = emulated_cpu<Vcpu>{cpu_}.recent_code();
@@ -280,30 +281,31 @@ class exit_services {
     [[nodiscard, gnu::always_inline]] auto resume_or_yield() -> verdict {
         if constexpr (Vcpu::is_parallel)
             if (cpu_.host().should_yield())
-                return verdict::leave;
+                cpu_.requests().ask(run_end::yield);
         return verdict::resume;
     }
 
-    [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> verdict {
+    /// False: the guest was called away before anything woke it, and halts again when it comes back.
+    [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> bool {
         if constexpr (Vcpu::is_parallel) {
             cpu_.halt(); // RIP moves on, and `run` ends
-            return verdict::advance;
+            return true;
         }
         auto& machine = cpu_.machine();
         event_delivery<Vcpu> delivery{cpu_};
         do {
             if (not delivery.may_wake()) {
                 machine.note_halt();
-                if (machine.stopped())
-                    return verdict::leave;
             }
+            if (cpu_.requests().must_leave())
+                return false;
             cpu_.arm_timer();
             cpu_.host().idle();
             cpu_.service();
-            if (machine.stopped())
-                return verdict::leave;
+            if (cpu_.requests().must_leave())
+                return false;
         } while (not delivery.has_wake_up());
-        return verdict::advance;
+        return true;
     }
 
     [[nodiscard, gnu::always_inline]] auto write_msr_at_once(exits::msr_write const& exit) -> bool {

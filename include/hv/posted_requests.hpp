@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/interrupt.hpp>
+#include <hv/run_requests.hpp>
 #include <hv/x86/apic.hpp>
 
 #include <array>
@@ -22,8 +23,8 @@ class posted_requests {
         init = 1u << 2,
         start_up = 1u << 3, ///< its vector lies in bits 8-15
         lint0 = 1u << 4,    ///< an edge there
-        look = 1u << 5,     ///< at the machine: it stopped, or a deadline or the memory map moved
-        vectors = 1u << 6,
+        look = 1u << 5,     ///< at the machine: a deadline or the memory map moved
+        vectors = 1u << 6,  ///< from bit 16 on: the ends of `run` that are asked for
     };
 
     /// Takes a message for this processor. True if nothing was waiting: then the poster has to make the processor look.
@@ -53,6 +54,8 @@ class posted_requests {
         }
     }
     [[nodiscard]] auto post(request what) -> bool { return exchange(0, number(what)); }
+    [[nodiscard]] auto post(run_end what) -> bool { return exchange(0, number(what)); }
+    void withdraw(run_end what) { (void)exchange(number(what), 0); }
 
     /// Whether something waits.
     [[nodiscard]] auto any() const -> bool { return flags_.load(std::memory_order_relaxed) != 0; }
@@ -67,6 +70,8 @@ class posted_requests {
         [[nodiscard]] constexpr auto start_up_page() const -> std::uint8_t {
             return static_cast<std::uint8_t>(flags >> 8);
         }
+        /// For hv::run_requests.
+        [[nodiscard]] constexpr auto ends() const -> std::uint8_t { return static_cast<std::uint8_t>(flags >> 16); }
         /// Calls `accept` with a message for each vector.
         void for_each_vector(auto&& accept) const {
             for (unsigned word{0}; word != vectors.size(); ++word)
@@ -88,12 +93,19 @@ class posted_requests {
     }
 
     void clear() { (void)take(); }
+    /// Drops what a reset of the processor drops: messages, not what others ask of `run`.
+    void drop_messages() {
+        flags_.fetch_and(0x00ff'0000, std::memory_order_acq_rel);
+        for (auto& word : vectors_)
+            word.store(0, std::memory_order_relaxed);
+    }
 
   private:
     static constexpr std::uint32_t start_up_vector{0xff00};
     [[nodiscard]] static constexpr auto number(request what) -> std::uint32_t {
         return static_cast<std::uint32_t>(what);
     }
+    [[nodiscard]] static constexpr auto number(run_end what) -> std::uint32_t { return std::uint32_t{bit(what)} << 16; }
 
     auto exchange(std::uint32_t drop, std::uint32_t add) -> bool {
         auto now = flags_.load(std::memory_order_relaxed);

@@ -18,6 +18,7 @@
 #include <hv/msr.hpp>
 #include <hv/policy.hpp>
 #include <hv/register_access.hpp>
+#include <hv/run_requests.hpp>
 #include <hv/speculation_msrs.hpp>
 #include <hv/stats.hpp>
 #include <hv/stay.hpp>
@@ -83,6 +84,9 @@ class vcpu {
         if constexpr (Machine::trace::enabled)
             trace_.clear();
         tsc_adjustment_ = 0;
+        requests_ = {};
+        if constexpr (is_parallel)
+            shared_.posted.clear();
         hardware_.set_tsc_offset(machine.tsc_offset());
         reset();
         return status::ok;
@@ -109,9 +113,9 @@ class vcpu {
             processor_context<vcpu> context{*this};
             local_.reset(context);
         }
-        activity_ = id_ == 0 ? vcpu_activity::running : vcpu_activity::waits_for_start_up;
+        set_activity(id_ == 0 ? vcpu_activity::running : vcpu_activity::waits_for_start_up);
         if constexpr (is_parallel) {
-            shared_.posted.clear();
+            shared_.posted.drop_messages();
             shared_.sleeps_for_ever = id_ != 0;
         }
     }
@@ -135,31 +139,34 @@ class vcpu {
             processor_context<vcpu> context{*this};
             apic().tsc_changed(context);
             local_deadline_ = local_.deadline();
-            attention_ = true;
+            requests_.look();
         }
     }
     [[nodiscard]] auto instant_of_tsc(std::uint64_t value) -> instant {
         return vm_->instant_of_tsc(value - tsc_adjustment_);
     }
 
-    /// Runs the guest until its machine stops; of a machine with several vCPUs also until it halts, waits to be
-    /// started, or another should have it or the host's processor: see is_ready. At once, while another has it. The
-    /// caller's thread is the processor. Not inlined, because the way of exits ends where it returns: hv-verify knows
-    /// it by name.
-    [[gnu::noinline]] void run() {
+    /// Runs the guest until its machine stops, a handler leaves, or somebody asks for it; of a machine with several
+    /// vCPUs also until it halts, waits to be started, or another should have it or the host's processor: see is_ready.
+    /// Tells which; at once, while another has it. The caller's thread is the processor. Not inlined, because the way
+    /// of exits ends where it returns: hv-verify knows it by name.
+    [[gnu::noinline]] auto run() -> run_end {
         auto& machine = *vm_;
         auto& processor = machine.processor();
         auto& host = machine.host();
         if constexpr (is_parallel)
             if (not begin_run()) [[unlikely]]
-                return;
+                return run_end::idle;
         stay_.forget();
         hardware_.attach(host, processor);
         host.load_guest_fpu(fpu_);
-        attention_ = true;
+        requests_.look();
+        auto end = run_end::left;
         while (true) {
-            if (needs_attention() and not prepare_entry()) [[unlikely]]
+            if (needs_attention() and not prepare_entry()) [[unlikely]] {
+                end = requests_.take();
                 break;
+            }
             if constexpr (delivers_vectors_apart)
                 if (apic().moved()) {
                     renew_apic();
@@ -179,6 +186,7 @@ class vcpu {
             shared_.hold.leave();
             shared_.hold.rest(host, vcpu_phase::idle);
         }
+        return end == run_end::left and machine.stopped() ? run_end::stopped : end;
     }
 
     /// The backend's handler: every exit comes through here once.
@@ -194,7 +202,7 @@ class vcpu {
         if constexpr (not leaves_apic_alone<Exit>)
             fetch_apic(*this);
         if constexpr (not exits::is_of_instruction<Exit> and not std::is_same_v<Exit, exits::interrupt_window>)
-            attention_ = true;
+            requests_.look();
         auto const decision = serve(exit);
         if constexpr (requires { exit.next_rip; })
             if (decision == verdict::advance and exit.next_rip != 0) [[likely]] {
@@ -211,6 +219,7 @@ class vcpu {
     [[nodiscard]] auto hardware() const -> hardware_type const& { return hardware_; }
     [[nodiscard]] auto events() -> event_queue& { return events_; }
     [[nodiscard]] auto stays() -> stay& { return stay_; }
+    [[nodiscard]] auto requests() -> run_requests& { return requests_; }
     [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
     [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
@@ -363,12 +372,30 @@ class vcpu {
     [[nodiscard]] auto activity() const -> vcpu_activity { return activity_; }
     void set_activity(vcpu_activity now) {
         activity_ = now;
-        attention_ = true;
+        requests_.look();
+        if (now == vcpu_activity::running)
+            requests_.withdraw(run_end::run_state);
+        else
+            requests_.ask(run_end::run_state);
+    }
+
+    /// Makes `run` come back with this. From any thread, where there are others.
+    void ask(run_end what) {
+        if constexpr (is_parallel)
+            post(what);
+        else
+            requests_.ask(what);
+    }
+    /// Takes that back.
+    void withdraw(run_end what) {
+        if constexpr (is_parallel)
+            shared_.posted.withdraw(what);
+        requests_.withdraw(what);
     }
 
     /// HLT: `run` ends before the next entry, unless there is something to do already.
     void halt() {
-        attention_ = true; // for what is received here and concerns entries
+        requests_.look(); // for what is received here and concerns entries
         receive(*this);
         event_delivery<vcpu> delivery{*this};
         if (delivery.has_wake_up())
@@ -382,7 +409,8 @@ class vcpu {
         else
             return true; // the only one asks
     }
-    /// Whether `run` would enter the guest; else it sleeps. Lets due timers fire first.
+    /// Whether `run` would enter the guest, or tell what somebody wants to know once; else it sleeps. Lets due timers
+    /// fire first.
     [[nodiscard]] auto is_ready() -> bool
         requires is_parallel
     {
@@ -429,7 +457,7 @@ class vcpu {
     [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
         if constexpr (runs_apic)
             return true;
-        auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | attention_);
+        auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | requests_.waiting());
         if constexpr (is_parallel)
             moved |= static_cast<std::uint8_t>(shared_.posted.any() or host().is_woken());
         if constexpr (has_lapic)
@@ -449,18 +477,19 @@ class vcpu {
     /// What an entry needs besides entering. False: there will be none.
     [[nodiscard, gnu::noinline]] auto prepare_entry() -> bool {
         auto& machine = *vm_;
-        if (machine.stopped())
-            return false;
-        attention_ = false;
+        requests_.looked();
         renew_apic();
         if (machine.keeps_input()) [[unlikely]] // a guest that polls may have made room, and nothing else tells
             machine.take_input();
         if constexpr (is_parallel) {
             receive(*this);
-            if (machine.stopped() or activity_ != vcpu_activity::running or host().is_woken() or
-                shared_.hold.now().is_wanted()) // whoever asked for that may have posted without a kick
-                return false;
+            if (host().is_woken())
+                requests_.ask(run_end::yield);
+            if (shared_.hold.now().is_wanted()) // whoever asked for that may have posted without a kick
+                requests_.ask(run_end::idle);
         }
+        if (requests_.must_leave()) [[unlikely]]
+            return false;
         choose_apic(*this);
         if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
             translations_seen_ = machine.memory().generation();
@@ -471,7 +500,7 @@ class vcpu {
         event_delivery<vcpu> delivery{*this};
         if (not delivery.deliver()) [[unlikely]]
             return false;
-        attention_ = attention_ or delivery.waits();
+        requests_.look(delivery.waits());
         lend_apic(*this);
         return true;
     }
@@ -536,7 +565,7 @@ class vcpu {
     instant local_deadline_{never};
     stay stay_{};
     std::uint64_t tsc_adjustment_{};
-    bool attention_{true};
+    run_requests requests_{};
     bool apic_is_stale_{};
     vcpu_activity activity_{vcpu_activity::running};
     hardware_type hardware_{};

@@ -73,6 +73,7 @@ void receive(Vcpu& cpu) {
         if (not posted.any())
             return;
         auto const all = posted.take();
+        cpu.requests().ask_all(all.ends());
         if (all.has(request::init)) [[unlikely]]
             initialize(cpu);
         if (all.has(request::start_up)) [[unlikely]]

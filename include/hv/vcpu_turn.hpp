@@ -6,8 +6,8 @@
 
 namespace hv {
 
-/// Whether a vCPU that does not run has something to execute: what others asked of it and due timers count. By the
-/// thread that has it.
+/// Whether a vCPU that does not run has something to execute or to tell: what others asked of it and due timers count.
+/// By the thread that has it.
 template <typename Vcpu>
 [[nodiscard]] auto look_for_work(Vcpu& cpu) -> bool {
     receive(cpu);
@@ -22,7 +22,8 @@ template <typename Vcpu>
                         (activity == vcpu_activity::halted and not delivery.may_wake())};
     if (cpu.shared().sleeps_for_ever.exchange(for_ever) != for_ever and for_ever)
         cpu.machine().note_halt();
-    return activity == vcpu_activity::running and not cpu.machine().stopped();
+    auto const& requests = cpu.requests();
+    return not cpu.machine().stopped() and (not requests.must_leave() or requests.tells());
 }
 
 } // namespace hv

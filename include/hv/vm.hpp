@@ -134,11 +134,13 @@ class vm {
                 return;
             reason_ = reason;
             shared_.stopped.store(true, std::memory_order_release);
-            for (auto& processor : cpus())
-                processor.post(posted_requests::request::look);
-        } else if (reason_.kind == stop_kind::none) {
+        } else {
+            if (reason_.kind != stop_kind::none)
+                return;
             reason_ = reason;
         }
+        for (auto& processor : vcpus_)
+            processor.ask(run_end::stopped);
     }
     [[nodiscard]] auto stopped() const -> bool {
         if constexpr (parallel)
@@ -168,8 +170,7 @@ class vm {
         if constexpr (parallel)
             return static_cast<std::uint8_t>(external_interrupt() or keeps_input()); // the rest is posted
         else
-            return static_cast<std::uint8_t>(static_cast<std::uint8_t>(reason_.kind) | external_interrupt_ |
-                                             keeps_input_ | devices_.timers_touched());
+            return static_cast<std::uint8_t>(external_interrupt_ | keeps_input_ | devices_.timers_touched());
     }
     /// A vCPU halted and nothing but another processor can wake it. If all are so, the machine is at its end.
     void note_halt() {

@@ -38,6 +38,7 @@ ROOMS = [
     ("speculation_msrs.hpp", "cpuid", 3),
     ("stats.hpp", "stats", 3),
     ("posted_requests.hpp", "posted_requests", 3),
+    ("run_requests.hpp", "run_requests", 1),
     ("stay.hpp", "stay", 3),
     ("trace.hpp", "trace", 3),
     ("backends/*", "backends", 4),

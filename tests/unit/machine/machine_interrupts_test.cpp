@@ -257,6 +257,7 @@ TEST_CASE("each processor has its own APIC id in CPUID, registers and counters")
     for (std::uint32_t id{0}; id != 4; ++id) {
         auto& cpu = m.machine->cpu(id);
         auto& guest = cpu.hardware();
+        cpu.set_activity(vcpu_activity::running);
         guest.run_script({script::set{x86::gpr::rax, 1}, script::exit{exits::cpuid{}}, script::exit{exits::pause{}}});
         cpu.run();
         CHECK(guest.gpr(x86::gpr::rbx) >> 24 == id);
