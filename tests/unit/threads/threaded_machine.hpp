@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <iterator>
 #include <memory>
@@ -147,7 +148,7 @@ class threaded_machine {
     }
 
     /// Runs it on all processors to its end. Throws what went wrong on any of them, and if there is no end.
-    void run(std::chrono::seconds longest = std::chrono::seconds{60}) {
+    void run(std::chrono::seconds longest = std::chrono::seconds{40}) {
         plan.settle();
         std::vector<std::thread> threads;
         for (unsigned n{0}; n != host_processors(); ++n)
@@ -187,6 +188,7 @@ class threaded_machine {
     vmm<Machine, host_type> monitor{host};
     std::unique_ptr<machine_type> machine{std::make_unique<machine_type>()};
     bare::scheduler<machine_type, host_type> plan{*machine, host};
+    std::deque<std::uint64_t> notes{}; ///< what scripts keep; stays where it is
 
   private:
     void play(unsigned processor) {
