@@ -108,8 +108,9 @@ class shared_count {
     u32 value_{};
 };
 
-/// Interrupts that QEMU delivered a second time: behind an entry with an injected interrupt it may take that again where
-/// it hands over to another processor, and then the interrupted code has interrupts off, as it has on no processor.
+/// Interrupts that QEMU delivered a second time: behind an entry with an injected interrupt it may take that again
+/// where it hands over to another processor, and then the interrupted code has interrupts off, as it has on no
+/// processor.
 inline shared_count doubled;
 
 /// A handler of interrupts that counts: those of QEMU's own making are left out.
