@@ -46,8 +46,10 @@ class posted_requests {
         case delivery_mode::external:
             return post(request::external);
         case delivery_mode::init:
-            return exchange(number(request::start_up) | start_up_vector, number(request::init));
+            return exchange(before_init(), number(request::init));
         case delivery_mode::start_up:
+            if (has(request::start_up)) // the processor runs after the first, and ignores the next
+                return false;
             return exchange(start_up_vector, number(request::start_up) | std::uint32_t{message.vector} << 8);
         default:
             return false; // no SMI in a virtual machine; the rest is reserved
@@ -107,6 +109,15 @@ class posted_requests {
     }
     [[nodiscard]] static constexpr auto number(run_end what) -> std::uint32_t { return std::uint32_t{bit(what)} << 16; }
 
+    /// What INIT clears of what came before it. Vectors find a software-disabled APIC then.
+    [[nodiscard]] static constexpr auto before_init() -> std::uint32_t {
+        return number(request::nmi) | number(request::external) | number(request::lint0) | number(request::start_up) |
+               start_up_vector;
+    }
+
+    [[nodiscard]] auto has(request what) const -> bool {
+        return (flags_.load(std::memory_order_relaxed) & number(what)) != 0;
+    }
     auto exchange(std::uint32_t drop, std::uint32_t add) -> bool {
         auto now = flags_.load(std::memory_order_relaxed);
         while (not flags_.compare_exchange_weak(now, (now & ~drop) | add, std::memory_order_acq_rel))
