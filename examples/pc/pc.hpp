@@ -32,6 +32,7 @@ struct pc_vmx_trace : pc_trace {
 /// Several processors, as many of them as the image is told.
 struct pc_smp : pc {
     static constexpr unsigned max_vcpus{8};
+    static constexpr hv::pause_policy pause{hv::pause_policy::loop_exits};
 };
 struct pc_vmx_smp : pc_smp {
     using backend = hv::vmx;

@@ -198,7 +198,11 @@ class exit_services {
     }
 
     auto on(exits::cache_control const&) -> verdict { return verdict::advance; } // memory is coherent without it
-    auto on(exits::pause const&) -> verdict { return verdict::advance; }
+    auto on(exits::pause const&) -> verdict {
+        if constexpr (Vcpu::is_parallel)
+            cpu_.host().give_way();
+        return verdict::advance;
+    }
 
     auto on(exits::tsc_read const& exit) -> verdict {
         bool const with_aux{exit.with_aux or is_rdtscp()};

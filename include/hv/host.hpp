@@ -49,6 +49,7 @@ concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* me
     // `take_interrupts` lets pending ones in and returns with interrupts off. `idle` halts until an interrupt came.
     // `kick` makes another processor leave its guest, to look what is new; `wake` makes any look which of its vCPUs are
     // to be run. `is_woken`: this one is to look. `should_yield`: also if the turn of the one that runs is over.
+    // `give_way`: the one that runs waits for another; this processor is to look if any other of its vCPUs is ready.
     { h.arm_timer(when) } -> std::same_as<void>;
     { h.take_interrupts() } -> std::same_as<void>;
     { h.idle() } -> std::same_as<void>;
@@ -56,6 +57,7 @@ concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* me
     { h.wake(processor) } -> std::same_as<void>;
     { h.is_woken() } -> std::same_as<bool>;
     { h.should_yield() } -> std::same_as<bool>;
+    { h.give_way() } -> std::same_as<void>;
 
     // Several processors. `wait_while` returns when the word no longer reads `index`, or sooner; whoever changes a word
     // that somebody may wait for calls `announce`.

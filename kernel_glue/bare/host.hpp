@@ -105,6 +105,7 @@ class host {
     void wake(unsigned) {}
     [[nodiscard]] static constexpr auto is_woken() -> bool { return false; }
     [[nodiscard]] static constexpr auto should_yield() -> bool { return false; }
+    static constexpr void give_way() {}
 
     void load_guest_fpu(fpu_area& area) { fpu_.load(area); }
     void save_guest_fpu(fpu_area& area) { fpu_.save(area); }

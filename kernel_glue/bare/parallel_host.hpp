@@ -90,12 +90,17 @@ class parallel_host {
         auto const& self = this_processor();
         return self.must_look.load(std::memory_order_relaxed) or now() >= self.slice_end;
     }
+    void give_way() {
+        if (auto& self = this_processor(); self.others_ready or should_yield())
+            self.must_look.store(true, std::memory_order_relaxed);
+    }
     /// From now on a `wake` counts again.
     void begin_looking() { this_processor().must_look = false; }
-    /// When the time of who runs next on this processor is over.
-    void begin_slice(nanoseconds end) {
+    /// When the time of who runs next on this processor is over, and whether others would run in its place.
+    void begin_slice(nanoseconds end, bool others_ready) {
         auto& self = this_processor();
         self.slice_end = end;
+        self.others_ready = others_ready;
         arm(self);
     }
 

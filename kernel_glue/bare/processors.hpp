@@ -16,21 +16,25 @@
 
 namespace hv::bare {
 
-/// One processor of the host, where an image uses several. GS leads to it.
+/// One processor of the host, where an image uses several. GS leads to it. What others read or write lies apart from
+/// what only the processor itself does.
 struct alignas(64) processor {
     processor* self{};
     std::uint64_t number{};
-    std::uint32_t apic_id{};
     nanoseconds armed{INT64_MAX};     ///< when its timer interrupts: the earlier of the next two
     nanoseconds wanted{INT64_MAX};    ///< by who runs on it
     nanoseconds slice_end{INT64_MAX}; ///< of who runs on it
+    bool others_ready{};              ///< vCPUs that could run in its place
     std::uint64_t timer_interrupts{};
-    std::atomic<bool> must_look{false}; ///< somebody was woken that does not run
-    std::atomic<bool> is_up{false};
     stacks* own_stacks{};
-    processor_tables tables{};
+    alignas(64) std::uint32_t apic_id{};
+    std::atomic<bool> must_look{false}; ///< somebody else could run
+    std::atomic<bool> is_up{false};
+    alignas(64) processor_tables tables{};
 };
 static_assert(offsetof(processor, self) == 0 and offsetof(processor, number) == 8, "this_processor knows the places");
+static_assert(offsetof(processor, own_stacks) < 64 and offsetof(processor, apic_id) == 64 and
+              offsetof(processor, tables) == 128);
 
 /// The processor that executes this.
 [[nodiscard]] inline auto this_processor() -> processor& {

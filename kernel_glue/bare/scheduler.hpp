@@ -50,12 +50,12 @@ class scheduler {
             }
             auto const wake_time = machine_.host_time(wake);
             if (chosen == all.size()) {
-                host_.begin_slice(never.since_creation);
+                host_.begin_slice(never.since_creation, false);
                 host_.arm_timer(wake_time);
                 host_.idle();
             } else {
                 auto const end = more ? host_.now() + slice : never.since_creation;
-                host_.begin_slice(end < wake_time ? end : wake_time);
+                host_.begin_slice(end < wake_time ? end : wake_time, more);
                 host_.arm_timer(never.since_creation);
                 all[chosen].run();
                 last = chosen;

@@ -147,6 +147,7 @@ class basic_host {
     }
     auto is_woken() -> bool { return self().must_look(); }
     auto should_yield() -> bool { return self().must_look() or now() >= self().slice_end(); }
+    void give_way() { self().give_way(now()); }
     void wake(unsigned processor) { processors_.at(processor).wake(); }
     void kick(unsigned processor) { processors_.at(processor).kick(); }
 
@@ -155,7 +156,7 @@ class basic_host {
 
     // For a scheduler of vCPUs: whoever is woken from now on counts; how long the next may run.
     void begin_looking() { self().begin_looking(); }
-    void begin_slice(nanoseconds end) { self().begin_slice(end); }
+    void begin_slice(nanoseconds end, bool others_ready) { self().begin_slice(end, others_ready); }
 
     // Guest FPU: one register file a processor, which the guest borrows.
     void load_guest_fpu(fpu_area& area) { self().load_guest_fpu(area); }
@@ -223,6 +224,10 @@ class basic_host {
         return when == INT64_MAX ? std::nullopt : std::optional{when};
     }
     [[nodiscard]] auto kicks(unsigned processor) -> std::uint64_t { return processors_.at(processor).kicks(); }
+    [[nodiscard]] auto slices(unsigned processor) -> std::uint64_t { return processors_.at(processor).slices(); }
+    [[nodiscard]] auto ways_given(unsigned processor) -> std::uint64_t {
+        return processors_.at(processor).ways_given();
+    }
     [[nodiscard]] auto idles() -> std::uint64_t { return idles_.load(std::memory_order_relaxed); }
     [[nodiscard]] auto interrupt_windows() -> std::uint64_t {
         return interrupt_windows_.load(std::memory_order_relaxed);

@@ -46,8 +46,10 @@ class alignas(64) processor {
         wanted_ = when;
         arm();
     }
-    void begin_slice(nanoseconds end) {
+    void begin_slice(nanoseconds end, bool others_ready) {
         slice_end_ = end;
+        others_ready_ = others_ready;
+        slices_.fetch_add(1, std::memory_order_relaxed);
         arm();
     }
     [[nodiscard]] auto slice_end() const -> nanoseconds { return slice_end_; }
@@ -62,6 +64,15 @@ class alignas(64) processor {
         has_scheduler_.store(true, std::memory_order_relaxed);
         must_look_.store(false);
     }
+    /// Who runs on it waits. The number of times is kept.
+    void give_way(nanoseconds now) {
+        ways_given_.fetch_add(1, std::memory_order_relaxed);
+        if (others_ready_ or now >= slice_end_)
+            must_look_.store(true, std::memory_order_relaxed);
+    }
+    /// How often the scheduler decided.
+    [[nodiscard]] auto slices() const -> std::uint64_t { return slices_.load(std::memory_order_relaxed); }
+    [[nodiscard]] auto ways_given() const -> std::uint64_t { return ways_given_.load(std::memory_order_relaxed); }
     [[nodiscard]] auto must_look() const -> bool { return must_look_.load(std::memory_order_relaxed); }
 
     /// The guest borrows the registers.
@@ -86,9 +97,11 @@ class alignas(64) processor {
     std::atomic<bool> must_look_{false};
     std::atomic<bool> has_scheduler_{false}; ///< without one nobody would ever look
     std::atomic<std::uint64_t> kicks_{};
+    std::atomic<std::uint64_t> ways_given_{}, slices_{};
     std::atomic<nanoseconds> armed_{INT64_MAX};
     nanoseconds wanted_{INT64_MAX};    ///< by who runs on it
     nanoseconds slice_end_{INT64_MAX}; ///< of who runs on it
+    bool others_ready_{};              ///< vCPUs that could run in its place
     fpu_area host_fpu_{};
     unsigned guest_fpu_{};
 };

@@ -103,6 +103,15 @@ TEST_CASE("what this machine does not have is #UD at the instruction") {
     CHECK(m.took_gp());
 }
 
+TEST_CASE("a PAUSE that exits lets other vCPUs of the processor run, where there are threads") {
+    whole_machine<pausing_pc, hosted::host> parallel;
+    parallel.run({script::exit{exits::pause{}, 2}});
+    CHECK(parallel.host.ways_given(0) == 2); // and the one behind the script
+    whole_machine<pausing_pc> serial;
+    serial.run({script::exit{exits::pause{}, 2}});
+    CHECK(serial.host.ways_given(0) == 0);
+}
+
 TEST_CASE("INVD, WBINVD and PAUSE do nothing") {
     whole_machine<pausing_pc> m;
     m.run({script::exit{exits::cache_control{}}, script::set{gpr::rbx, 1}});

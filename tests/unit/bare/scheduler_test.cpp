@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <catch2/catch.hpp>
+
+#include <kernel_glue/bare/scheduler.hpp>
+
+#include <hv/time.hpp>
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+using hv::nanoseconds;
+using hv::never;
+
+namespace {
+
+/// One processor of several; each call is a letter in `log`.
+struct fake_host {
+    unsigned number{0}, count{1};
+    nanoseconds time{100};
+    nanoseconds slice_end{};
+    bool others_ready{};
+    std::string log{};
+
+    [[nodiscard]] auto processor() const -> unsigned { return number; }
+    [[nodiscard]] auto processor_count() const -> unsigned { return count; }
+    [[nodiscard]] auto now() const -> nanoseconds { return time; }
+    void begin_looking() {}
+    void begin_slice(nanoseconds end, bool others) {
+        slice_end = end;
+        others_ready = others;
+    }
+    void arm_timer(nanoseconds when) {
+        if (when != never.since_creation)
+            time = when;
+    }
+    void idle() { log += 'i'; }
+};
+
+struct fake_vcpu {
+    char name{};
+    fake_host* host{};
+    bool ready{true};
+    hv::instant wakes{never};
+    nanoseconds saw_end{};
+    bool saw_others{};
+    unsigned settled{~0u};
+
+    void settle(unsigned processor) { settled = processor; }
+    auto is_ready() -> bool {
+        if (wakes.since_creation <= host->time)
+            ready = true;
+        return ready;
+    }
+    [[nodiscard]] auto wakes_at() const -> hv::instant { return wakes; }
+    void run() {
+        host->log += name;
+        saw_end = host->slice_end;
+        saw_others = host->others_ready;
+    }
+};
+
+/// Stops after a number of turns.
+struct fake_machine {
+    std::vector<fake_vcpu> all{};
+    fake_host& host;
+    std::size_t turns{};
+
+    auto cpus() -> std::span<fake_vcpu> { return all; }
+    [[nodiscard]] auto stopped() const -> bool { return host.log.size() >= turns; }
+    [[nodiscard]] auto host_time(hv::instant when) const -> nanoseconds { return when.since_creation; }
+};
+
+struct board {
+    fake_host host{};
+    fake_machine machine{.all = {}, .host = host};
+    hv::bare::scheduler<fake_machine, fake_host> plan{machine, host};
+
+    explicit board(std::size_t vcpus, unsigned processors = 1, unsigned here = 0) {
+        host.count = processors;
+        host.number = here;
+        for (std::size_t n{}; n != vcpus; ++n)
+            machine.all.push_back({.name = static_cast<char>('a' + n), .host = &host});
+    }
+    auto runs(std::size_t turns) -> std::string {
+        machine.turns = turns;
+        plan.run();
+        return host.log;
+    }
+};
+
+} // namespace
+
+TEST_CASE("vCPUs belong to processors in turn, and each processor runs its own only") {
+    board b{5, 2, 1};
+    b.plan.settle();
+    for (std::size_t n{}; n != 5; ++n)
+        CHECK(b.machine.all[n].settled == n % 2);
+    CHECK(b.runs(4) == "dbdb");
+}
+
+TEST_CASE("whoever ends its turn early goes behind all others that are ready") {
+    board b{3};
+    CHECK(b.runs(9) == "bcabcabca"); // no matter how short the turns of one of them are
+    b.host.log.clear();
+    b.machine.all[1].ready = false;
+    CHECK(b.runs(4) == "caca");
+}
+
+TEST_CASE("a vCPU hears whether others would run in its place, and when its turn is over") {
+    board b{2};
+    (void)b.runs(2);
+    CHECK(b.machine.all[0].saw_others);
+    CHECK(b.machine.all[0].saw_end == 100 + hv::bare::scheduler<fake_machine, fake_host>::slice);
+    b.machine.all[1].ready = false;
+    b.host.log.clear();
+    (void)b.runs(2);
+    CHECK_FALSE(b.machine.all[0].saw_others); // then a loop of PAUSE changes nothing
+    CHECK(b.machine.all[0].saw_end == never.since_creation);
+    b.machine.all[1].wakes = {5000};
+    b.host.log.clear();
+    (void)b.runs(1);
+    CHECK_FALSE(b.machine.all[0].saw_others);
+    CHECK(b.machine.all[0].saw_end == 5000);
+}
+
+TEST_CASE("a processor without work sleeps until the first of its vCPUs wakes") {
+    board b{2};
+    b.machine.all[0].ready = b.machine.all[1].ready = false;
+    b.machine.all[0].wakes = {9000};
+    b.machine.all[1].wakes = {7000};
+    CHECK(b.runs(2) == "ib");
+    CHECK(b.host.time == 7000);
+}
