@@ -8,10 +8,10 @@
 ///
 /// Each payload begins with `// expect: N`, the exit status of the run (0 and 1 from the exit port or power-off, 3 if
 /// the hypervisor had to stop the guest, 124 if only the runner's time limit can), and `// judges: sentence`. Further
-/// lines: `// processors: N`; `// also with: N...` for other numbers of them; `// shares: N` if as many of them share one
-/// of the host's; `// machine: NAME` if it needs another than the pc; `// also on: NAME...` for machines that it runs on
-/// besides; `// says: text` that the run must print; `// smoke: yes` if it belongs to those that always run on every
-/// combination; `// not on COMBINATION: reason` if an emulator cannot run it (qemu-svm, bochs-svm, bochs-vmx);
+/// lines: `// processors: N`; `// also with: N...` for other numbers of them; `// shares: N` if as many of them share
+/// one of the host's; `// machine: NAME` if it needs another than the pc; `// also on: NAME...` for machines that it
+/// runs on besides; `// says: text` that the run must print; `// smoke: yes` if it belongs to those that always run on
+/// every combination; `// not on COMBINATION: reason` if an emulator cannot run it (qemu-svm, bochs-svm, bochs-vmx);
 /// `// reference: no, reason` if another implementation (QEMU) answers differently by right.
 namespace payload {
 
