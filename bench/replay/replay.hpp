@@ -44,6 +44,7 @@ class stage {
         monitor_ = std::make_unique<vmm<Machine, host>>(host_);
         machine_ = std::make_unique<vm<Machine, host>>();
         if (monitor_->enable() != status::ok or monitor_->create(*machine_) != status::ok or
+            machine_->activate(0) != status::ok or
             machine_->give_memory({.size = std::uint64_t{256} << 20}) != status::ok)
             throw std::runtime_error{"no machine"};
         constexpr gpa tables{1u << 20};

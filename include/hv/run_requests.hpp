@@ -17,6 +17,7 @@ enum class run_end : std::uint8_t {
     yield,      ///< another should have the host's processor
     debug,      ///< suspended, until it is resumed
     run_state,  ///< it halted, or waits for INIT or start-up
+    inactive,   ///< it takes no part in its machine
 };
 
 [[nodiscard]] constexpr auto bit(run_end what) -> std::uint8_t {

@@ -73,21 +73,27 @@ class vcpu {
     vcpu(vcpu const&) = delete;
     auto operator=(vcpu const&) -> vcpu& = delete;
 
-    /// Makes processor number `id` of `machine`, in the state after INIT.
-    auto create(machine_type& machine, std::uint32_t id) -> status {
+    /// Its place in a machine: number `id`. There is nothing else of it until it is created.
+    void seat(machine_type& machine, std::uint32_t id) {
         vm_ = &machine;
         id_ = id;
-        if (auto const made = hardware_.create(host(), machine.hardware()); made != status::ok)
+        requests_ = {};
+        if constexpr (is_parallel)
+            shared_.posted.clear();
+    }
+
+    /// Makes the processor, in the state after power-on. Fails with what the host lacks; then there is none.
+    auto create() -> status {
+        if (auto const made = hardware_.create(host(), vm_->hardware()); made != status::ok) {
+            hardware_.destroy(host());
             return made;
-        cpuid_ = machine.cpuid();
+        }
+        cpuid_ = vm_->cpuid();
         stats_ = {};
         if constexpr (Machine::trace::enabled)
             trace_.clear();
         tsc_adjustment_ = 0;
-        requests_ = {};
-        if constexpr (is_parallel)
-            shared_.posted.clear();
-        hardware_.set_tsc_offset(machine.tsc_offset());
+        hardware_.set_tsc_offset(vm_->tsc_offset());
         reset();
         return status::ok;
     }
@@ -154,6 +160,8 @@ class vcpu {
         auto& machine = *vm_;
         auto& processor = machine.processor();
         auto& host = machine.host();
+        if (not machine.is_active(id_)) [[unlikely]]
+            return run_end::inactive;
         if constexpr (is_parallel)
             if (not begin_run()) [[unlikely]]
                 return run_end::idle;
@@ -415,7 +423,7 @@ class vcpu {
         requires is_parallel
     {
         shared_.wakes_at = never;
-        if (not shared_.hold.begin(host()))
+        if (not vm_->is_active(id_) or not shared_.hold.begin(host()))
             return false; // who has it wakes this processor afterwards
         bool const ready{look_for_work(*this)};
         shared_.wakes_at = next_deadline();

@@ -16,6 +16,7 @@
 #include <hv/time.hpp>
 #include <hv/tsc_ratio.hpp>
 #include <hv/vcpu.hpp>
+#include <hv/vcpu_group.hpp>
 #include <hv/x86/apic.hpp>
 #include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
@@ -47,7 +48,7 @@ template <typename Machine>
 /// One virtual machine: its memory, the devices all its processors share, its clock, its processors, and why it
 /// stopped.
 template <typename Machine, typename Host>
-class vm {
+class vm : public vcpu_group<vm<Machine, Host>> {
     using backend = typename Machine::backend;
 
   public:
@@ -116,19 +117,14 @@ class vm {
     [[nodiscard]] auto devices() -> device_board& { return devices_; }
     [[nodiscard]] auto cpuid() const -> cpuid_table const& { return cpuid_; }
     [[nodiscard]] auto cpu(std::uint32_t id) -> vcpu_type& { return vcpus_[id]; }
-    [[nodiscard]] auto cpus() -> std::span<vcpu_type> { return std::span{vcpus_}.first(cpu_count_); }
-    /// How many vCPUs the guest has, 1 to max_vcpus, which is the default: messages reach no other. Before it starts.
-    auto set_cpu_count(std::uint32_t count) -> status {
-        if (count == 0 or count > Machine::max_vcpus)
-            return status::out_of_range;
-        cpu_count_ = count;
-        return status::ok;
-    }
+    /// All that the machine may have.
+    [[nodiscard]] auto places() -> std::span<vcpu_type, Machine::max_vcpus> { return vcpus_; }
+    [[nodiscard]] auto sets() -> vcpu_sets<Machine::max_vcpus, parallel>& { return sets_; }
 
     // Life and end.
 
     /// Ends the machine. The first reason stays.
-    void stop(stop_reason const& reason) {
+    [[gnu::cold, gnu::noinline]] void stop(stop_reason const& reason) {
         if constexpr (parallel) {
             if (shared_.stopping.exchange(true))
                 return;
@@ -139,8 +135,7 @@ class vm {
                 return;
             reason_ = reason;
         }
-        for (auto& processor : vcpus_)
-            processor.ask(run_end::stopped);
+        this->for_each_active([](vcpu_type& processor) { processor.ask(run_end::stopped); });
     }
     [[nodiscard]] auto stopped() const -> bool {
         if constexpr (parallel)
@@ -175,10 +170,10 @@ class vm {
     /// A vCPU halted and nothing but another processor can wake it. If all are so, the machine is at its end.
     void note_halt() {
         if constexpr (Machine::halt_detection) {
-            for (auto const& processor : cpus())
-                if (not processor.sleeps_for_ever())
-                    return;
-            stop({.kind = stop_kind::halted});
+            bool halted{true};
+            this->for_each_active([&halted](vcpu_type& each) { halted = halted and each.sleeps_for_ever(); });
+            if (halted)
+                stop({.kind = stop_kind::halted});
         }
     }
 
@@ -313,9 +308,10 @@ class vm {
         if constexpr (vcpu_type::has_lapic) {
             vcpu_type* idlest{nullptr};
             std::uint8_t least{};
-            for (auto& target : cpus()) {
+            for (auto& target : this->cpus()) {
                 auto const route = target.route();
-                if (not route.matches(message, source == nullptr ? ~0u : source->id()))
+                if (not this->is_active(target.id()) or
+                    not route.matches(message, source == nullptr ? ~0u : source->id()))
                     continue;
                 if (message.mode != delivery_mode::lowest_priority) {
                     hand_over(target, message);
@@ -337,8 +333,8 @@ class vm {
         requires vcpu_type::runs_apic
     {
         bool wanted{true};
-        for (auto const& processor : cpus())
-            wanted = wanted and processor.hardware().runs_apic_as() == virtual_apic::xapic;
+        this->for_each_active(
+            [&wanted](vcpu_type& each) { wanted = wanted and each.hardware().runs_apic_as() == virtual_apic::xapic; });
         if (wanted == apic_window_)
             return;
         constexpr gpa address{x86::apic::default_base};
@@ -407,11 +403,11 @@ class vm {
         controls.shows_xsaves = has_xsaves(cpuid_);
         if (auto const made = hardware_.create(*host_, controls); made != status::ok)
             return made;
+        sets_.clear();
+        for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)
+            vcpus_[id].seat(*this, id);
         machine_context context{*this};
         devices_.reset(context);
-        for (std::uint32_t id{0}; id != Machine::max_vcpus; ++id)
-            if (auto const made = vcpus_[id].create(*this, id); made != status::ok)
-                return made;
         return status::ok;
     }
 
@@ -454,7 +450,7 @@ class vm {
     memory_type memory_{};
     device_board devices_{};
     cpuid_table cpuid_{};
-    std::uint32_t cpu_count_{Machine::max_vcpus};
+    vcpu_sets<Machine::max_vcpus, parallel> sets_{};
     std::array<vcpu_type, Machine::max_vcpus> vcpus_{};
 };
 

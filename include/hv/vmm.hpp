@@ -11,7 +11,8 @@
 /// Where reading starts. A machine type and a host become one program:
 ///
 ///     hv::vmm<my_machine, my_host> monitor{host};
-///     if (monitor.enable() == hv::status::ok) { … monitor.create(machine); machine.cpu(0).run(); … }
+///     if (monitor.enable() == hv::status::ok) { … monitor.create(machine); machine.activate(0); machine.cpu(0).run();
+///     … }
 ///
 /// vm.hpp is one virtual machine, vcpu.hpp one processor of it with the run loop, exit_services.hpp what each exit
 /// does.

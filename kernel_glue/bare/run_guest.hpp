@@ -168,7 +168,10 @@ template <typename Machine>
     if (place == nullptr)
         return detail::refuse(h, "no memory for the virtual machine itself");
     auto& machine = *new (place) machine_type;
-    if (auto const made = monitor.create(machine); made != status::ok)
+    auto made = monitor.create(machine);
+    if (made == status::ok)
+        made = machine.activate(0);
+    if (made != status::ok)
         return detail::refuse(h, "the virtual machine could not be made: ", detail::why_not_made(made));
     auto const loaded = detail::load_guest<Machine>(machine, h, boot, 1);
     if (not loaded.what.empty())

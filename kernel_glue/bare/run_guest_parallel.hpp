@@ -60,7 +60,8 @@ auto run_guest_parallel(host& h, boot_information const& boot) -> int {
         return detail::refuse(h, "not all processors can run the machine");
     if (auto const made = monitor.create(machine); made != status::ok)
         return detail::refuse(h, "the virtual machine could not be made: ", detail::why_not_made(made));
-    (void)machine.set_cpu_count(static_cast<std::uint32_t>(cpus));
+    if (auto const made = machine.activate_cpus(static_cast<std::uint32_t>(cpus)); made != status::ok)
+        return detail::refuse(h, "the virtual processors could not be made: ", detail::why_not_made(made));
     auto const loaded = detail::load_guest<Machine>(machine, h, boot, static_cast<std::uint32_t>(cpus));
     if (not loaded.what.empty())
         return detail::refuse(h, loaded.what, loaded.why);

@@ -19,20 +19,20 @@ class scheduler {
 
     /// Tells the vCPUs where they belong, once the processors are up.
     void settle() {
-        auto const all = machine_.cpus();
+        auto const all = machine_.places();
         for (std::size_t n{0}; n != all.size(); ++n)
             all[n].settle(static_cast<unsigned>(n) % host_.processor_count());
     }
 
     /// The program of each processor, until the machine stops.
     void run() {
-        auto const all = machine_.cpus();
         auto const step = host_.processor_count();
         std::size_t const first{host_.processor()};
         auto last = first;
         while (not machine_.stopped()) {
             // The next that is ready, in a circle behind the last, and when the first of the others wakes.
             host_.begin_looking();
+            auto const all = machine_.cpus();
             auto chosen = all.size();
             bool more{false};
             auto wake = never;

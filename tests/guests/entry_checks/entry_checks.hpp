@@ -84,7 +84,8 @@ class entry_checks {
     auto make() -> machine_type& {
         auto& machine = *new (place_) machine_type;
         constexpr std::uint8_t code[]{0x31, 0xc0, 0xe6, 0xf4, 0xf4}; // XOR EAX, EAX; OUT F4h, AL; HLT
-        if (monitor_.create(machine) != status::ok or machine.give_memory({.size = memory_size}) != status::ok)
+        if (monitor_.create(machine) != status::ok or machine.activate(0) != status::ok or
+            machine.give_memory({.size = memory_size}) != status::ok)
             host_.panic("no machine");
         for (unsigned i{0}; i < sizeof code; ++i)
             *machine.memory().at(gpa{code_at + i}, access::write) = static_cast<std::byte>(code[i]);

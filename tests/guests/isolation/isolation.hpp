@@ -267,7 +267,8 @@ auto prove_isolation(host& h, bare::boot_information const& boot) -> int {
         return 2;
     }
     auto& machine = *new (place) machine_type;
-    if (monitor.create(machine) != status::ok or machine.give_memory({.size = memory_size}) != status::ok) {
+    if (monitor.create(machine) != status::ok or machine.activate(0) != status::ok or
+        machine.give_memory({.size = memory_size}) != status::ok) {
         h.log("no machine");
         return 2;
     }

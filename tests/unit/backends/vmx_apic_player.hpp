@@ -64,6 +64,7 @@ class player {
         model.describe();
         REQUIRE(monitor.enable() == status::ok);
         REQUIRE(monitor.create(*machine) == status::ok);
+        REQUIRE(machine->activate_cpus(Machine::max_vcpus) == status::ok);
         REQUIRE(machine->give_memory({.size = 1u << 20}) == status::ok);
         for (auto& cpu : machine->cpus())
             hv::apply(cpu.hardware(), guest::protected_mode_start(code_at, 0));

@@ -49,7 +49,9 @@ void fail_each_allocation() {
         auto machine = std::make_unique<vm<Machine, hosted::serial_host>>();
         REQUIRE(monitor.enable() == status::ok);
         host.fail_after(good);
-        auto const made = monitor.create(*machine);
+        auto made = monitor.create(*machine);
+        if (made == status::ok and (made = machine->activate(0)) != status::ok)
+            machine->destroy();
         INFO("allocations that succeed: " << good);
         if (made != status::ok) {
             CHECK(made == status::out_of_memory);
@@ -57,6 +59,7 @@ void fail_each_allocation() {
             machine->destroy();             // and this is no mistake
             host.fail_after(hosted::serial_host::unlimited);
             CHECK(monitor.create(*machine) == status::ok); // the same machine, later
+            CHECK(machine->activate(0) == status::ok);
             machine->destroy();
             CHECK(host.allocations() == 0);
             continue;
@@ -96,6 +99,7 @@ TEST_CASE("a machine that was destroyed has given everything back, twice too") {
     machine->destroy(); // never created
     for (unsigned i{0}; i != 3; ++i) {
         REQUIRE(monitor.create(*machine) == status::ok);
+        REQUIRE(machine->activate(0) == status::ok);
         REQUIRE(machine->give_memory({.size = 1 << 20}) == status::ok);
         CHECK(host.allocations() > 0);
         machine->destroy();
@@ -126,6 +130,7 @@ TEST_CASE("memory is zero when a machine gets it and zeroed when it gives it bac
     auto machine = std::make_unique<vm<fake_pc, hosted::serial_host>>();
     for (unsigned round{0}; round != 2; ++round) {
         REQUIRE(monitor.create(*machine) == status::ok);
+        REQUIRE(machine->activate(0) == status::ok);
         REQUIRE(machine->give_memory({.size = 1 << 20}) == status::ok);
         bool zero{true};
         for (std::uint64_t at{0}; at != 1 << 20; at += page_size) {
@@ -154,6 +159,7 @@ TEST_CASE("no register of one guest is seen by the next in the same machine obje
     auto machine = std::make_unique<vm<fpu_pc, host_type>>();
     for (unsigned guest{0}; guest != 2; ++guest) {
         REQUIRE(monitor.create(*machine) == status::ok);
+        REQUIRE(machine->activate(0) == status::ok);
         auto& cpu = machine->cpu(0);
         CHECK(cpu.gpr(gpr::r15) == 0);
         CHECK(cpu.events().empty());
@@ -189,6 +195,7 @@ TEST_CASE("two machines on one processor keep apart") {
     auto b = std::make_unique<machine_type>();
     for (auto* const machine : {a.get(), b.get()}) {
         REQUIRE(monitor.create(*machine) == status::ok);
+        REQUIRE(machine->activate(0) == status::ok);
         REQUIRE(machine->give_memory({.size = 1 << 20}) == status::ok);
     }
     auto const run = [](machine_type& machine, std::vector<script::step> steps) {
@@ -218,6 +225,7 @@ TEST_CASE("isolation: no table of a guest maps anything but the guest's own memo
     REQUIRE(monitor.enable() == status::ok);
     auto machine = std::make_unique<vm<fake_pc, recording_host>>();
     REQUIRE(monitor.create(*machine) == status::ok);
+    REQUIRE(machine->activate(0) == status::ok);
     auto const others = host.pieces; // tables, permission maps, control blocks: all that is not guest memory
     constexpr std::uint64_t size{(5 << 20) + page_size};
     REQUIRE(machine->give_memory({.size = size}) == status::ok);

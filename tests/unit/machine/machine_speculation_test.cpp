@@ -25,8 +25,7 @@ struct seat : whole_machine<protecting> {
         host.set_cpuid(7, 0, {.edx = leaf7_edx});
         host.set_cpuid(0x8000'0008, 0, {.eax = 0x3030, .ebx = leaf8_ebx});
         host.set_msr(arch_capabilities, ~0ull);
-        if (monitor.create(*machine) != status::ok or machine->give_memory({.size = memory_size}) != status::ok)
-            throw std::runtime_error{"no machine"};
+        make();
     }
 };
 

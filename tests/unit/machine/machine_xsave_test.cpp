@@ -30,9 +30,7 @@ struct seat : whole_machine<Machine> {
         this->host.set_cpuid(0xd, 1, {.eax = 0xf, .ebx = 2696, .ecx = 0x1900});
         this->host.set_cpuid(0xd, 2, {.eax = 256, .ebx = 576});
         this->host.set_cpuid(0xd, 5, {.eax = 64, .ebx = 1088});
-        if (this->monitor.create(*this->machine) != status::ok or
-            this->machine->give_memory({.size = this->memory_size}) != status::ok)
-            throw std::runtime_error{"no machine"};
+        this->make();
     }
     [[nodiscard]] auto set_osxsave() -> bool { return write_control_register(this->cpu(), 4, x86::cr4::osxsave); }
     [[nodiscard]] auto xsetbv(std::uint32_t index, std::uint64_t value) -> bool {

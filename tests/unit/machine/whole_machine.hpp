@@ -74,9 +74,9 @@ class whole_machine {
         : host{config} {
         host.set_now(start);
         offer_everything(host);
-        if (monitor.enable() != status::ok or monitor.create(*machine) != status::ok or
-            machine->give_memory({.size = memory_size}) != status::ok)
-            throw std::runtime_error{"no machine"};
+        if (monitor.enable() != status::ok)
+            throw std::runtime_error{"no virtualisation"};
+        make();
     }
     ~whole_machine() {
         machine->destroy();
@@ -84,6 +84,13 @@ class whole_machine {
     }
     whole_machine(whole_machine const&) = delete;
     auto operator=(whole_machine const&) -> whole_machine& = delete;
+
+    /// A machine with all its processors.
+    void make() {
+        if (monitor.create(*machine) != status::ok or machine->activate_cpus(Machine::max_vcpus) != status::ok or
+            machine->give_memory({.size = memory_size}) != status::ok)
+            throw std::runtime_error{"no machine"};
+    }
 
     [[nodiscard]] auto cpu() -> auto& { return machine->cpu(0); }
     [[nodiscard]] auto guest() -> backends::fake::vcpu& { return cpu().hardware(); }

@@ -120,7 +120,7 @@ class threaded_machine {
         : host{{.memory = std::size_t{64} << 20, .processors = processors, .real_time = true}} {
         offer_everything(host);
         if (monitor.enable() != status::ok or monitor.create(*machine) != status::ok or
-            machine->give_memory({.size = memory_size}) != status::ok or machine->set_cpu_count(cpus) != status::ok)
+            machine->give_memory({.size = memory_size}) != status::ok or machine->activate_cpus(cpus) != status::ok)
             throw std::runtime_error{"no machine"};
         left_.store(cpus);
     }
