@@ -60,7 +60,7 @@ class posted_requests {
     void withdraw(run_end what) { (void)exchange(number(what), 0); }
 
     /// Whether something waits.
-    [[nodiscard]] auto any() const -> bool { return flags_.load(std::memory_order_relaxed) != 0; }
+    [[nodiscard]] auto any() const -> bool { return flags_.load(std::memory_order_acquire) != 0; }
 
     /// All that was posted, once.
     struct taken {

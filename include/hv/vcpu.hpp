@@ -413,7 +413,7 @@ class vcpu {
     /// Nothing but another processor can end its sleep. From any thread.
     [[nodiscard]] auto sleeps_for_ever() const -> bool {
         if constexpr (is_parallel)
-            return shared_.sleeps_for_ever.load() and not shared_.posted.any();
+            return not shared_.posted.any() and shared_.sleeps_for_ever.load();
         else
             return true; // the only one asks
     }

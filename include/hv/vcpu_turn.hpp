@@ -10,6 +10,9 @@ namespace hv {
 /// By the thread that has it.
 template <typename Vcpu>
 [[nodiscard]] auto look_for_work(Vcpu& cpu) -> bool {
+    if (cpu.shared().posted.any()) // who looks for sleepers finds this message, or one that is awake
+        if (cpu.shared().sleeps_for_ever.exchange(false))
+            cpu.machine().note_wake_up();
     receive(cpu);
     event_delivery<Vcpu> delivery{cpu};
     if (cpu.activity() == vcpu_activity::halted) {

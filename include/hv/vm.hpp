@@ -169,12 +169,14 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     }
     /// A vCPU halted and nothing but another processor can wake it. If all are so, the machine is at its end.
     void note_halt() {
-        if constexpr (Machine::halt_detection) {
-            bool halted{true};
-            this->for_each_active([&halted](vcpu_type& each) { halted = halted and each.sleeps_for_ever(); });
-            if (halted)
+        if constexpr (Machine::halt_detection)
+            if (all_sleep())
                 stop({.kind = stop_kind::halted});
-        }
+    }
+    /// One of them has something to do again.
+    void note_wake_up() {
+        if constexpr (parallel)
+            shared_.wake_ups.fetch_add(1);
     }
 
     // Time. The machine's clock starts at its creation; the guest's TSC starts at 0 with it.
@@ -355,6 +357,22 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
     static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
 
+    /// A sleeper that was seen may have been woken by one that was not seen yet, and slept when it was. But if two
+    /// looks found all asleep and nobody woke from the first to the second, all slept at the moment between them.
+    [[nodiscard]] auto all_sleep() -> bool {
+        auto const look = [this] {
+            bool all{true};
+            this->for_each_active([&all](vcpu_type& each) { all = all and each.sleeps_for_ever(); });
+            return all;
+        };
+        if constexpr (parallel) {
+            auto const before = shared_.wake_ups.load();
+            return look() and look() and shared_.wake_ups.load() == before;
+        } else {
+            return look();
+        }
+    }
+
     [[nodiscard]] auto tsc_without_offset() -> std::uint64_t {
         if constexpr (Machine::tsc == tsc_policy::trapped)
             return ticks_in(now().since_creation, tsc_frequency_);
@@ -443,6 +461,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     struct shared {
         std::atomic<bool> stopping{false}; ///< somebody writes the reason, or has
         std::atomic<bool> stopped{false};
+        std::atomic<std::uint64_t> wake_ups{}; ///< of vCPUs that could not wake by themselves
         typename Host::lock board{};
     };
     [[no_unique_address]] std::conditional_t<parallel, shared, vcpu_alone> shared_{};

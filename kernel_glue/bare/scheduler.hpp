@@ -50,6 +50,8 @@ class scheduler {
             }
             auto const wake_time = machine_.host_time(wake);
             if (chosen == all.size()) {
+                if (machine_.stopped() or host_.is_woken())
+                    continue; // by one of those that were just asked
                 host_.begin_slice(never.since_creation, false);
                 host_.arm_timer(wake_time);
                 host_.idle();

@@ -123,6 +123,30 @@ void once(frame& f) {
         fail("interrupts come where they are off");
 }
 
+extern "C" {
+extern payload::u8 nmi_sleep_begin[], nmi_sleep_end[];
+/// Halts with interrupts off, unless `*count` is not `seen` any more: then an NMI came before, and nothing else would
+/// end HLT.
+void nmi_sleep(shared_count const* count, u32 seen);
+}
+asm(R"(
+        .text
+        .global nmi_sleep, nmi_sleep_begin, nmi_sleep_end
+nmi_sleep:
+        cli
+nmi_sleep_begin:
+        cmp %esi, (%rdi)
+        jne nmi_sleep_end
+        hlt
+nmi_sleep_end:
+        ret
+)");
+/// For the handler that counts NMIs: one between the look at the count and HLT ends the sleep.
+inline void end_nmi_sleep(frame& f) {
+    if (f.rip >= reinterpret_cast<u64>(nmi_sleep_begin) and f.rip < reinterpret_cast<u64>(nmi_sleep_end))
+        f.rip = reinterpret_cast<u64>(nmi_sleep_end);
+}
+
 /// Puts the start-up code into its page.
 inline void place_start_up_code() {
     auto* const to = reinterpret_cast<u8 volatile*>(u64{start_up_page} << 12);

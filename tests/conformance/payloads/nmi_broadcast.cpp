@@ -22,19 +22,9 @@ shared_count ready, taken[most_processors], told[most_processors];
 constexpr u32 idle{100}, over{101};
 shared_count phase; // the way that the others are, or one of these
 
-// An NMI between a look and the HLT that waits for it moves behind the HLT: nothing else would end that.
-extern "C" u8 nmi_sleep_begin[], nmi_sleep_end[];
-
 void on_nmi(frame& f) {
     taken[own_number()].add();
-    if (f.rip >= reinterpret_cast<u64>(nmi_sleep_begin) and f.rip < reinterpret_cast<u64>(nmi_sleep_end))
-        f.rip = reinterpret_cast<u64>(nmi_sleep_end);
-}
-
-/// Halts with interrupts off until `*count` is not `seen`.
-[[gnu::noinline]] void sleep_masked(shared_count const& count, u32 seen) {
-    asm volatile("nmi_sleep_begin: cmpl %1, (%0); jne nmi_sleep_end; hlt; nmi_sleep_end:" ::"r"(&count), "r"(seen)
-                 : "memory");
+    end_nmi_sleep(f);
 }
 
 void be(way how, u32 now) {
@@ -55,8 +45,7 @@ void be(way how, u32 now) {
             asm volatile("sti; hlt");
             break;
         case way::halted_masked:
-            cli();
-            sleep_masked(taken[me], seen);
+            nmi_sleep(&taken[me], seen);
             break;
         default: // another interrupt's handler
             asm volatile("sti; int $0x53");
