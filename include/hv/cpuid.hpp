@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/status.hpp>
+#include <hv/topology.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
 #include <hv/x86/registers.hpp>
@@ -33,7 +34,7 @@ struct cpuid_entry {
     std::uint32_t at_once{}; ///< `function`, if the values answer it whatever the index; `assign` finds out
 };
 
-/// Leaves that hold state which moves: the APIC id, whether the APIC is on, CR4.OSXSAVE (1); sizes by XCR0 (Dh); the
+/// Leaves that hold state which moves: whether the APIC is on, CR4.OSXSAVE (1); sizes by XCR0 (Dh); the
 /// frequencies of the guest's clocks (15h, 16h, 4000_0010h). A profile may pass all that the host says; that state is
 /// the guest's own nevertheless.
 [[nodiscard]] constexpr auto has_moving_parts(std::uint32_t function) -> bool {
@@ -155,10 +156,18 @@ struct default_cpuid_profile {
             cpuid_rule{.function = 0x0, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0xd}},
             cpuid_rule{.function = 0x1, .allow = {.eax = all, .ebx = 0x0000ff00, .ecx = features_ecx, .edx = features_edx},
                        .set = {.ecx = leaf1_ecx::hypervisor}},
+            cpuid_rule{.function = 0x4, .index = 0, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x4, .index = 1, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x4, .index = 2, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x4, .index = 3, .match_index = true, .allow = {all, all, all, all}},
             cpuid_rule{.function = 0x6, .set = {.eax = 1u << 2}}, // the local APIC's timer always runs
             cpuid_rule{.function = 0x7, .index = 0, .match_index = true,
                        .allow = {.ebx = structured_ebx, .ecx = leaf7_ecx::umip, .edx = leaf7_edx::fsrm},
                        .set = {.ebx = leaf7_ebx::tsc_adjust}},
+            cpuid_rule{.function = 0xb, .index = 0, .match_index = true}, // these two, as 1Fh: see topology.hpp
+            cpuid_rule{.function = 0xb, .index = 1, .match_index = true},
+            cpuid_rule{.function = 0x1f, .index = 0, .match_index = true},
+            cpuid_rule{.function = 0x1f, .index = 1, .match_index = true},
             cpuid_rule{.function = 0x40000000, .set = {.eax = 0x40000010, .ebx = 0x20207668, .ecx = 0x20207668, .edx = 0x20207668}},
             cpuid_rule{.function = 0x40000010}, // kHz of the TSC and of the local APIC's timer
             cpuid_rule{.function = 0x80000000, .allow = {.ebx = all, .ecx = all, .edx = all}, .set = {.eax = 0x80000008}},
@@ -170,6 +179,11 @@ struct default_cpuid_profile {
             cpuid_rule{.function = 0x80000006, .allow = {all, all, all, all}},
             cpuid_rule{.function = 0x80000007, .set = {.edx = invariant_tsc}}, // as steady as every clock made from it
             cpuid_rule{.function = 0x80000008, .allow = {.eax = 0xffff}},
+            cpuid_rule{.function = 0x8000001d, .index = 0, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x8000001d, .index = 1, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x8000001d, .index = 2, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x8000001d, .index = 3, .match_index = true, .allow = {all, all, all, all}},
+            cpuid_rule{.function = 0x8000001e},
             // clang-format on
         };
     }();
@@ -220,28 +234,43 @@ struct xsave_cpuid_profile {
     }();
 };
 
-/// Applies a profile to what this host's CPUID says, leaves clamped to those the host has.
+/// Applies a profile to what this host's CPUID says: leaves are clamped to those the host has, and to those the vendor
+/// has that the profile shows. Leaf 0 and 8000_0000h name the last of them at least.
 template <typename Profile, typename Host>
 [[nodiscard]] constexpr auto make_cpuid_table(Host& host) -> cpuid_table {
     std::array<cpuid_entry, Profile::rules.size()> entries{};
     static_assert(Profile::rules.size() <= cpuid_table::capacity, "a CPUID profile has more leaves than a table holds");
     auto const highest = host.cpuid(0, 0).eax;
     auto const highest_extended = host.cpuid(0x80000000, 0).eax;
-    for (std::size_t i{0}; i != entries.size(); ++i) {
-        auto const& rule = Profile::rules[i];
+    std::size_t count{0};
+    bool amd{false};
+    auto const name_last = [&](std::uint32_t first, std::uint32_t last) {
+        for (auto& entry : entries)
+            if (entry.function == first and entry.values.eax < last)
+                entry.values.eax = last;
+    };
+    for (auto const& rule : Profile::rules) {
+        if (not belongs_to_vendor(rule.function, amd))
+            continue;
         auto const host_has = rule.function < 0x40000000
                                   ? rule.function <= highest
                                   : rule.function >= 0x80000000 and rule.function <= highest_extended;
         auto const from = host_has ? host.cpuid(rule.function, rule.index) : x86::cpuid_result{};
-        entries[i] = {.function = rule.function,
-                      .index = rule.index,
-                      .match_index = rule.match_index,
-                      .values = {(from.eax & rule.allow.eax) | rule.set.eax, (from.ebx & rule.allow.ebx) | rule.set.ebx,
-                                 (from.ecx & rule.allow.ecx) | rule.set.ecx,
-                                 (from.edx & rule.allow.edx) | rule.set.edx}};
+        auto& entry = entries[count++];
+        entry = {.function = rule.function,
+                 .index = rule.index,
+                 .match_index = rule.match_index,
+                 .values = {(from.eax & rule.allow.eax) | rule.set.eax, (from.ebx & rule.allow.ebx) | rule.set.ebx,
+                            (from.ecx & rule.allow.ecx) | rule.set.ecx, (from.edx & rule.allow.edx) | rule.set.edx}};
+        if (rule.function == 0)
+            amd = is_amd(entry.values);
+        else if (rule.function < 0x40000000)
+            name_last(0, rule.function);
+        else if (rule.function >= 0x80000000)
+            name_last(0x80000000, rule.function);
     }
     cpuid_table table{};
-    if (table.assign(entries) != status::ok)
+    if (table.assign(std::span{entries}.first(count)) != status::ok)
         host.panic("a CPUID profile is not sorted by function and index");
     return table;
 }

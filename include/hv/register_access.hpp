@@ -1,198 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
-#include <hv/cpuid.hpp>
 #include <hv/device_context.hpp>
-#include <hv/devices/lapic.hpp>
 #include <hv/memory/guest_walk.hpp>
 #include <hv/speculation_msrs.hpp>
+#include <hv/vcpu_cpuid.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
-#include <hv/x86/cpuid.hpp>
 #include <hv/x86/memory_type.hpp>
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>
 #include <type_traits>
-#include <utility>
 
-/// CPUID, MSRs and control registers as one virtual processor shows them to its guest. Each write answers false where
+/// MSRs and control registers as one virtual processor shows them to its guest. Each write answers false where
 /// the guest gets #GP(0).
 namespace hv {
-
-/// The CR4 bits that a guest with these leaves may set.
-[[nodiscard, gnu::cold]] constexpr auto supported_cr4(cpuid_table const& leaves) -> std::uint64_t {
-    namespace bits = x86::cpuid_bits;
-    std::uint64_t supported{x86::cr4::pce};
-    if (auto const* leaf = leaves.find(1, 0)) {
-        auto const add = [&](std::uint32_t where, std::uint32_t feature, std::uint64_t allows) {
-            if ((where & feature) != 0)
-                supported |= allows;
-        };
-        auto const& v = leaf->values;
-        add(v.edx, bits::leaf1_edx::vme, x86::cr4::vme | x86::cr4::pvi);
-        add(v.edx, bits::leaf1_edx::tsc, x86::cr4::tsd);
-        add(v.edx, bits::leaf1_edx::de, x86::cr4::de);
-        add(v.edx, bits::leaf1_edx::pse, x86::cr4::pse);
-        add(v.edx, bits::leaf1_edx::pae, x86::cr4::pae);
-        add(v.edx, bits::leaf1_edx::mce, x86::cr4::mce);
-        add(v.edx, bits::leaf1_edx::pge, x86::cr4::pge);
-        add(v.edx, bits::leaf1_edx::fxsr, x86::cr4::osfxsr);
-        add(v.edx, bits::leaf1_edx::sse, x86::cr4::osxmmexcpt);
-        add(v.ecx, bits::leaf1_ecx::pcid, x86::cr4::pcide);
-        add(v.ecx, bits::leaf1_ecx::xsave, x86::cr4::osxsave);
-        if (auto const* structured = leaves.find(7, 0)) {
-            add(structured->values.ebx, bits::leaf7_ebx::fsgsbase, x86::cr4::fsgsbase);
-            add(structured->values.ebx, bits::leaf7_ebx::smep, x86::cr4::smep);
-            add(structured->values.ebx, bits::leaf7_ebx::smap, x86::cr4::smap);
-            add(structured->values.ecx, bits::leaf7_ecx::umip, x86::cr4::umip);
-        }
-    }
-    return supported;
-}
-
-/// The EFER bits that a guest with these leaves may set.
-[[nodiscard]] constexpr auto supported_efer(cpuid_table const& leaves) -> std::uint64_t {
-    namespace bits = x86::cpuid_bits::extended1_edx;
-    std::uint64_t supported{0};
-    if (auto const* leaf = leaves.find(0x80000001, 0)) {
-        auto const edx = leaf->values.edx;
-        if ((edx & bits::syscall) != 0)
-            supported |= x86::efer::sce;
-        if ((edx & bits::long_mode) != 0)
-            supported |= x86::efer::lme;
-        if ((edx & bits::nx) != 0)
-            supported |= x86::efer::nxe;
-        if ((edx & bits::ffxsr) != 0)
-            supported |= x86::efer::ffxsr;
-    }
-    return supported;
-}
-
-/// How many bits a physical address has for a guest with these leaves.
-[[nodiscard]] constexpr auto physical_address_bits(cpuid_table const& leaves) -> unsigned {
-    auto const* leaf = leaves.find(0x80000008, 0);
-    auto const bits = leaf == nullptr ? 36 : leaf->values.eax & 0xff;
-    return bits >= 32 and bits <= 52 ? bits : 36;
-}
-
-[[nodiscard]] constexpr auto has_rdtscp(cpuid_table const& leaves) -> bool {
-    auto const* const extended = leaves.find(0x80000001, 0);
-    return extended != nullptr and (extended->values.edx & x86::cpuid_bits::extended1_edx::rdtscp) != 0;
-}
-
-/// Whether a guest with these leaves has IA32_TSC_AUX.
-[[nodiscard]] constexpr auto has_tsc_aux(cpuid_table const& leaves) -> bool {
-    auto const* const structured = leaves.find(7, 0);
-    return has_rdtscp(leaves) or
-           (structured != nullptr and (structured->values.ecx & x86::cpuid_bits::leaf7_ecx::rdpid) != 0);
-}
-
-[[nodiscard]] constexpr auto has_invpcid(cpuid_table const& leaves) -> bool {
-    auto const* const structured = leaves.find(7, 0);
-    return structured != nullptr and (structured->values.ebx & x86::cpuid_bits::leaf7_ebx::invpcid) != 0;
-}
-
-/// Whether a guest with these leaves has IA32_TSC_ADJUST.
-[[nodiscard]] constexpr auto has_tsc_adjust(cpuid_table const& leaves) -> bool {
-    auto const* const structured = leaves.find(7, 0);
-    return structured != nullptr and (structured->values.ebx & x86::cpuid_bits::leaf7_ebx::tsc_adjust) != 0;
-}
-
-/// Whether a guest with these leaves has XSAVES, XRSTORS and IA32_XSS, in which no state can be turned on.
-[[nodiscard]] constexpr auto has_xsaves(cpuid_table const& leaves) -> bool {
-    auto const* const leaf = leaves.find(0xd, 1);
-    return leaf != nullptr and (leaf->values.eax & x86::cpuid_bits::xsaves) != 0;
-}
-
-/// The states that a guest with these leaves may turn on in XCR0; 0 without XSAVE.
-[[nodiscard]] constexpr auto supported_xcr0(cpuid_table const& leaves) -> std::uint64_t {
-    auto const* const leaf = leaves.find(0xd, 0);
-    return leaf == nullptr ? 0 : std::uint64_t{leaf->values.edx} << 32 | leaf->values.eax;
-}
-
-/// How many bytes XSAVE writes for these states: legacy region, header, and the last state in the standard format. SDM
-/// Vol. 1, "Standard Format of XSAVE Area".
-[[nodiscard, gnu::cold, gnu::noinline]] constexpr auto xsave_area_size(cpuid_table const& leaves, std::uint64_t states)
-    -> std::uint32_t {
-    std::uint32_t size{512 + 64};
-    for (std::uint32_t i{2}; i != 64; ++i)
-        if ((states >> i & 1) != 0)
-            if (auto const* const leaf = leaves.find(0xd, i))
-                if (auto const end = leaf->values.ebx + leaf->values.eax; end > size)
-                    size = end;
-    return size;
-}
-
-/// How many bytes XSAVEC and XSAVES write for these states. SDM Vol. 1, "Compacted Format of XSAVE Area".
-[[nodiscard, gnu::cold, gnu::noinline]] constexpr auto compacted_area_size(cpuid_table const& leaves,
-                                                                           std::uint64_t states) -> std::uint32_t {
-    constexpr std::uint32_t aligned{1u << 1}; // ECX of the state's subleaf
-    std::uint32_t size{512 + 64};
-    for (std::uint32_t i{2}; i != 64; ++i)
-        if ((states >> i & 1) != 0)
-            if (auto const* const leaf = leaves.find(0xd, i)) {
-                if ((leaf->values.ecx & aligned) != 0)
-                    size = (size + 63) & ~63u;
-                size += leaf->values.eax;
-            }
-    return size;
-}
-
-/// Leaf 1 with its moving parts: see has_moving_parts.
-template <typename Vcpu>
-[[nodiscard, gnu::always_inline]] inline auto moving_leaf_1(Vcpu& cpu, x86::cpuid_result values) -> x86::cpuid_result {
-    namespace bits = x86::cpuid_bits;
-    values.ebx = (values.ebx & 0x00ffffff) | cpu.id() << 24;
-    values.ecx &= ~(bits::leaf1_ecx::osxsave | bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline);
-    values.edx &= ~bits::leaf1_edx::apic;
-    if ((values.ecx & bits::leaf1_ecx::xsave) != 0 and (cpu.hardware().cr4() & x86::cr4::osxsave) != 0)
-        values.ecx |= bits::leaf1_ecx::osxsave;
-    if constexpr (Vcpu::has_lapic) {
-        values.ecx |= bits::leaf1_ecx::x2apic | bits::leaf1_ecx::tsc_deadline;
-        if (cpu.apic().enabled())
-            values.edx |= bits::leaf1_edx::apic;
-    }
-    return values;
-}
-
-/// The other leaves with moving parts.
-template <typename Vcpu>
-[[nodiscard, gnu::noinline]] auto moving_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index,
-                                               x86::cpuid_result values) -> x86::cpuid_result {
-    if (function == 7) {
-        values.ecx &= ~x86::cpuid_bits::leaf7_ecx::ospke; // CR4.PKE is never set
-    } else if (function == 0xd and index == 0) {
-        values.ebx = xsave_area_size(cpu.cpuid(), cpu.hardware().xcr0());
-        values.ecx = xsave_area_size(cpu.cpuid(), supported_xcr0(cpu.cpuid()));
-    } else if (function == 0xd and index == 1) {
-        bool const compacts{(values.eax & (x86::cpuid_bits::xsavec | x86::cpuid_bits::xsaves)) != 0};
-        values.ebx = compacts ? compacted_area_size(cpu.cpuid(), cpu.hardware().xcr0()) : 0;
-    } else if (function == 0x15) {
-        values = {}; // no crystal clock drives both the guest's TSC and its APIC timer
-    } else if (function == 0x16) {
-        values.eax = static_cast<std::uint32_t>((cpu.machine().tsc_frequency() + 500'000) / 1'000'000);
-        values.ebx = values.eax;
-    } else if (function == 0x40000010) {
-        values = {.eax = static_cast<std::uint32_t>(cpu.machine().tsc_frequency() / 1000),
-                  .ebx = Vcpu::has_lapic ? static_cast<std::uint32_t>(lapic::timer_frequency / 1000) : 0};
-    }
-    return values;
-}
-
-/// What CPUID answers.
-template <typename Vcpu>
-[[nodiscard, gnu::always_inline]] inline auto read_cpuid(Vcpu& cpu, std::uint32_t function, std::uint32_t index)
-    -> x86::cpuid_result {
-    auto const* const leaf = std::as_const(cpu.cpuid()).find(function, index);
-    if (leaf == nullptr)
-        return {};
-    if (leaf->moves and function == 1)
-        return moving_leaf_1(cpu, leaf->values);
-    if (leaf->moves)
-        return moving_cpuid(cpu, function, index, leaf->values);
-    return leaf->values;
-}
 
 template <typename Vcpu>
 [[nodiscard]] auto control_state_of(Vcpu& cpu) -> x86::control_state {
@@ -306,39 +129,16 @@ template <typename Vcpu>
     return true;
 }
 
-/// The processor's own MSRs that exist if CPUID says so.
-[[nodiscard, gnu::noinline]] constexpr auto has_optional_msr(cpuid_table const& leaves, std::uint32_t index) -> bool {
-    switch (index) {
-    case x86::msr::ia32_tsc_adjust:
-        return has_tsc_adjust(leaves);
-    case x86::msr::ia32_tsc_aux:
-        return has_tsc_aux(leaves);
-    default:
-        return index == x86::msr::ia32_xss and has_xsaves(leaves);
-    }
-}
+/// IA32_TSC_ADJUST, IA32_TSC_AUX and IA32_XSS, which are there if CPUID says so. Apart, so that reading others is
+/// quick.
 template <typename Vcpu>
 [[nodiscard, gnu::noinline]] auto read_optional_msr(Vcpu& cpu, std::uint32_t index) -> result<std::uint64_t> {
-    if (not has_optional_msr(cpu.cpuid(), index))
-        return status::not_found;
-    return index == x86::msr::ia32_tsc_adjust ? cpu.tsc_adjustment()
-           : index == x86::msr::ia32_tsc_aux  ? cpu.tsc_aux()
-                                              : 0;
-}
-template <typename Vcpu>
-[[nodiscard, gnu::noinline]] auto write_optional_msr(Vcpu& cpu, std::uint32_t index, std::uint64_t value) -> bool {
-    if (not has_optional_msr(cpu.cpuid(), index))
-        return false;
-    if (index == x86::msr::ia32_tsc_adjust) {
-        cpu.set_tsc_adjustment(value);
-        return true;
-    }
-    if (index == x86::msr::ia32_xss)
-        return value == 0;
-    if ((value >> 32) != 0)
-        return false;
-    cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
-    return true;
+    using value_or_fault = result<std::uint64_t>;
+    if (index == x86::msr::ia32_tsc_adjust)
+        return has_tsc_adjust(cpu.cpuid()) ? value_or_fault{cpu.tsc_adjustment()} : status::not_found;
+    if (index == x86::msr::ia32_tsc_aux)
+        return has_tsc_aux(cpu.cpuid()) ? value_or_fault{cpu.tsc_aux()} : status::not_found;
+    return has_xsaves(cpu.cpuid()) ? value_or_fault{0} : status::not_found;
 }
 
 /// Devices first, then what the processor itself holds, then the machine's table of modelled registers. not_found: #GP.
@@ -391,9 +191,17 @@ template <typename Vcpu>
         return true;
     }
     case x86::msr::ia32_tsc_adjust:
+        if (not has_tsc_adjust(cpu.cpuid()))
+            return false;
+        cpu.set_tsc_adjustment(value);
+        return true;
     case x86::msr::ia32_tsc_aux:
+        if ((value >> 32) != 0 or not has_tsc_aux(cpu.cpuid()))
+            return false;
+        cpu.set_tsc_aux(static_cast<std::uint32_t>(value));
+        return true;
     case x86::msr::ia32_xss:
-        return write_optional_msr(cpu, index, value);
+        return value == 0 and has_xsaves(cpu.cpuid());
     case x86::msr::ia32_pat:
         return x86::is_valid_pat(value) and cpu.hardware().set_msr(index, value) == status::ok;
     default:

@@ -89,6 +89,7 @@ class vcpu {
             return made;
         }
         cpuid_ = vm_->cpuid();
+        show_topology(cpuid_, vm_->topology(), id_);
         stats_ = {};
         if constexpr (Machine::trace::enabled)
             trace_.clear();
@@ -115,7 +116,7 @@ class vcpu {
         events_.clear();
         msrs_.reset();
         if constexpr (has_lapic) {
-            apic().power_on(id_, id_ == 0);
+            apic().power_on(vm_->topology().apic_id(id_), id_ == 0);
             processor_context<vcpu> context{*this};
             local_.reset(context);
         }

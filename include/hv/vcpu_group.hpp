@@ -34,11 +34,12 @@ class vcpu_group {
     /// From the first to the last active one.
     [[nodiscard]] auto cpus() { return self().places().first(self().sets().active.end()); }
 
-    /// Makes a vCPU, in its power-on state, and lets it take part. invalid_argument if the machine has no such, busy if
+    /// Makes a vCPU, in its power-on state, and lets it take part. invalid_argument if the machine has no such, or its
+    /// topology no APIC id for it; busy if
     /// it is active already or the machine has stopped; out_of_memory, and nothing has changed.
     [[gnu::cold]] auto activate(std::uint32_t id) -> status {
         auto& sets = self().sets();
-        if (id >= self().places().size())
+        if (id >= self().places().size() or self().topology().apic_id(id) > 254)
             return status::invalid_argument;
         if (self().stopped() or not sets.claimed.add(id))
             return status::busy;

@@ -14,6 +14,7 @@
 #include <hv/posted_requests.hpp>
 #include <hv/stop.hpp>
 #include <hv/time.hpp>
+#include <hv/topology.hpp>
 #include <hv/tsc_ratio.hpp>
 #include <hv/vcpu.hpp>
 #include <hv/vcpu_group.hpp>
@@ -120,6 +121,19 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     /// All that the machine may have.
     [[nodiscard]] auto places() -> std::span<vcpu_type, Machine::max_vcpus> { return vcpus_; }
     [[nodiscard]] auto sets() -> vcpu_sets<Machine::max_vcpus, parallel>& { return sets_; }
+
+    [[nodiscard]] auto topology() const -> hv::topology const& { return topology_; }
+    /// Arranges the vCPUs; unsaid, all the machine may have are cores of one socket. busy once one was activated;
+    /// invalid_argument or out_of_range if there cannot be so many, see topology::fits, or for any `most` but 0.
+    [[gnu::cold]] auto set_topology(hv::topology const& shape, std::uint32_t most = 0) -> status {
+        auto const fits = most == 0 ? shape.fits(Machine::max_vcpus) : status::invalid_argument;
+        if (fits != status::ok)
+            return fits;
+        if (sets_.claimed.end() != 0)
+            return status::busy;
+        topology_ = shape;
+        return status::ok;
+    }
 
     // Life and end.
 
@@ -397,6 +411,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
 
     [[nodiscard]] auto build() -> status {
         created_at_ = host_->now();
+        topology_ = {.cores = Machine::max_vcpus};
         if (auto const started = start_tsc(); started != status::ok)
             return started;
         reason_ = {};
@@ -469,6 +484,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     memory_type memory_{};
     device_board devices_{};
     cpuid_table cpuid_{};
+    hv::topology topology_{.cores = Machine::max_vcpus};
     vcpu_sets<Machine::max_vcpus, parallel> sets_{};
     std::array<vcpu_type, Machine::max_vcpus> vcpus_{};
 };

@@ -85,8 +85,7 @@ struct loaded_guest {
     std::string_view what{}, why{};
 };
 template <typename Machine, typename Vm>
-[[nodiscard]] auto load_guest(Vm& machine, host& h, boot_information const& boot, std::uint32_t processors)
-    -> loaded_guest {
+[[nodiscard]] auto load_guest(Vm& machine, host& h, boot_information const& boot) -> loaded_guest {
     options const words{boot.command_line};
     auto const modules = boot.modules();
     guest::memory_layout const layout{.size = words.number("memory", 256) << 20};
@@ -102,7 +101,7 @@ template <typename Machine, typename Vm>
         if (file_count != files.size())
             files[file_count++] = {.bytes = bytes_of(m), .text = behind_first_word(m.string)};
 
-    auto const rsdp = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>(processors));
+    auto const rsdp = guest::write_acpi_tables(machine.memory(), guest::acpi_of<Machine>(machine.topology()));
     auto const loaded = guest::load(machine.memory(), {.image = bytes_of(modules[0]),
                                                        .kind = kind_of(bytes_of(modules[0]), words),
                                                        .name = first_word(modules[0].string),
@@ -173,7 +172,7 @@ template <typename Machine>
         made = machine.activate(0);
     if (made != status::ok)
         return detail::refuse(h, "the virtual machine could not be made: ", detail::why_not_made(made));
-    auto const loaded = detail::load_guest<Machine>(machine, h, boot, 1);
+    auto const loaded = detail::load_guest<Machine>(machine, h, boot);
     if (not loaded.what.empty())
         return detail::refuse(h, loaded.what, loaded.why);
 

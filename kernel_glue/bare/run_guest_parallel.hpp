@@ -5,12 +5,44 @@
 #include "run_guest.hpp"
 #include "scheduler.hpp"
 
+#include <hv/topology.hpp>
+
+#include <array>
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <new>
 
 /// The same program for a machine with several vCPUs: they run on all processors of the host. One more word of the
-/// image's command line: cpus=N, how many of its vCPUs the machine has.
+/// image's command line: cpus=N, how many of its vCPUs the machine has, or topology=S,C,T, how many sockets, cores of a
+/// socket, and threads of a core.
 namespace hv::bare {
+
+namespace detail {
+
+/// What the words say, or `most` cores of one socket; of no processor at all if they say nonsense.
+[[nodiscard, gnu::cold]] constexpr auto topology_of(options const& words, std::uint32_t most) -> topology {
+    if (not words.has("topology")) {
+        auto const cores = words.number("cpus", most);
+        return {.cores = cores <= most ? static_cast<std::uint32_t>(cores) : 0};
+    }
+    constexpr std::size_t parts{3};
+    std::array<std::uint32_t, parts> numbers{};
+    std::size_t at{0};
+    for (auto const c : words.text("topology")) {
+        if (c == ',' and ++at != parts)
+            continue;
+        if (at == parts or c < '0' or c > '9' or numbers[at] > most)
+            return {.sockets = 0};
+        numbers[at] = numbers[at] * 10 + static_cast<std::uint32_t>(c - '0');
+    }
+    return at != parts - 1 ? topology{.sockets = 0} : topology{numbers[0], numbers[1], numbers[2]};
+}
+static_assert(topology_of(options{"topology=2,3,1"}, 8) == topology{2, 3, 1});
+static_assert(topology_of(options{"cpus=5"}, 8) == topology{.cores = 5} and topology_of(options{""}, 8).cores == 8);
+static_assert(topology_of(options{"topology=2,3"}, 8).sockets == 0 and topology_of(options{"cpus=9"}, 8).cores == 0);
+
+} // namespace detail
 
 /// What the processors of the host share.
 template <typename Machine>
@@ -34,10 +66,11 @@ auto run_guest_parallel(host& h, boot_information const& boot) -> int {
     bool const quiet{words.has("quiet")};
     if (boot.modules().empty())
         return detail::refuse(h, "no guest: the boot loader gave no module");
-    auto const cpus = words.number("cpus", Machine::max_vcpus);
-    if (cpus == 0 or cpus > Machine::max_vcpus)
-        return detail::refuse(h,
-                              text_line<>{}.text("cpus=: this machine has 1 to ").decimal(Machine::max_vcpus).view());
+    auto const shape = detail::topology_of(words, Machine::max_vcpus);
+    if (shape.fits(Machine::max_vcpus) != status::ok)
+        return detail::refuse(
+            h, text_line<>{}.text("cpus= or topology=: this machine has 1 to ").decimal(Machine::max_vcpus).view());
+    auto const cpus = shape.processors();
 
     auto* const place = h.allocate(sizeof(parallel_program<Machine>), page_size);
     if (place == nullptr)
@@ -48,7 +81,7 @@ auto run_guest_parallel(host& h, boot_information const& boot) -> int {
     auto& monitor = program.monitor;
     auto& machine = program.machine;
 
-    processors.start(static_cast<std::size_t>(cpus));
+    processors.start(cpus);
     auto const report = monitor.examine();
     if (report.verdict != status::ok)
         return detail::refuse(h, "this processor cannot run the machine: it lacks ", report.missing);
@@ -60,9 +93,10 @@ auto run_guest_parallel(host& h, boot_information const& boot) -> int {
         return detail::refuse(h, "not all processors can run the machine");
     if (auto const made = monitor.create(machine); made != status::ok)
         return detail::refuse(h, "the virtual machine could not be made: ", detail::why_not_made(made));
-    if (auto const made = machine.activate_cpus(static_cast<std::uint32_t>(cpus)); made != status::ok)
+    (void)machine.set_topology(shape);
+    if (auto const made = machine.activate_cpus(cpus); made != status::ok)
         return detail::refuse(h, "the virtual processors could not be made: ", detail::why_not_made(made));
-    auto const loaded = detail::load_guest<Machine>(machine, h, boot, static_cast<std::uint32_t>(cpus));
+    auto const loaded = detail::load_guest<Machine>(machine, h, boot);
     if (not loaded.what.empty())
         return detail::refuse(h, loaded.what, loaded.why);
 

@@ -21,6 +21,7 @@ ROOMS = [
     ("stop.hpp", "exit", 1),
     ("time.hpp", "time", 1),
     ("tsc_ratio.hpp", "time", 1),
+    ("topology.hpp", "topology", 1),
     ("backends/backend.hpp", "backend", 1),
     ("backends/address_space.hpp", "backend", 1),
     ("backends/processor_registers.hpp", "backend", 1),

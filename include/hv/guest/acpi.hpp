@@ -25,7 +25,7 @@ template <guest_memory M>
     for (std::uint32_t i{}; i != p.processors; ++i) {
         out.put(std::uint16_t{0x0800}); // type 0: processor local APIC
         out.put(static_cast<std::uint8_t>(i));
-        out.put(static_cast<std::uint8_t>(i));
+        out.put(static_cast<std::uint8_t>(p.arrangement.apic_id(i)));
         out.put(std::uint32_t{1}); // enabled
     }
     if (p.io_apic != 0) {

@@ -33,7 +33,7 @@ template <guest_memory M>
 constexpr auto put_entries(table_writer<M>& out, platform const& p) -> std::uint16_t {
     for (std::uint32_t i{}; i != p.processors; ++i) {
         out.put(static_cast<std::uint8_t>(entry::processor));
-        out.put(static_cast<std::uint8_t>(i));
+        out.put(static_cast<std::uint8_t>(p.arrangement.apic_id(i)));
         out.put(std::uint8_t{0x14});                        // version of an integrated local APIC
         out.put(static_cast<std::uint8_t>(i == 0 ? 3 : 1)); // enabled; the first is the bootstrap processor
         out.put(std::uint32_t{0x600});                      // family 6

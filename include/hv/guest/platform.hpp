@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/topology.hpp>
+
 #include <cstdint>
 
 namespace hv::guest {
@@ -8,7 +10,8 @@ namespace hv::guest {
 /// What the firmware tables tell a guest about its machine. A member that is 0 or false is a device that the machine
 /// does not have.
 struct platform {
-    std::uint32_t processors{1}; ///< APIC ids 0 and up, at most 255
+    std::uint32_t processors{1}; ///< at most 255
+    topology arrangement{};      ///< says their APIC ids; 0 and up if it is of one processor
     std::uint32_t local_apic{0xfee00000};
     std::uint32_t io_apic{0xfec00000};
     std::uint8_t io_apic_id{0};

@@ -62,11 +62,12 @@ template <typename... Devices>
 
 } // namespace detail
 
-/// What firmware tables say about a machine: its devices, where they say they are, and `processors`.
+/// What firmware tables say about a machine: its devices, where they say they are, and its processors.
 template <typename Machine>
-[[nodiscard]] constexpr auto acpi_of(std::uint32_t processors = Machine::max_vcpus) -> platform {
+[[nodiscard]] constexpr auto acpi_of(topology const& processors = {.cores = Machine::max_vcpus}) -> platform {
     auto p = detail::platform_with(typename Machine::devices::all{});
-    p.processors = processors;
+    p.processors = processors.processors();
+    p.arrangement = processors;
     return p;
 }
 

@@ -101,6 +101,7 @@ inline constexpr std::uint32_t abm{1u << 5};
 inline constexpr std::uint32_t sse4a{1u << 6};
 inline constexpr std::uint32_t misaligned_sse{1u << 7};
 inline constexpr std::uint32_t prefetch_3dnow{1u << 8};
+inline constexpr std::uint32_t topology_extensions{1u << 22};
 } // namespace extended1_ecx
 
 namespace extended1_edx {

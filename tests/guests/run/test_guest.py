@@ -68,7 +68,20 @@ class Tests(Case):
         self.assertRegex(ended.out, "hv: 4 virtual processors on 2 of the host", ended)
         self.assertRegex(ended.out, "hv-guest: processors 4", ended)
         self.assertRegex(ended.out, "hv-guest: check processors ok", ended)
+        self.assertRegex(ended.out, "hv-guest: clocksource tsc", ended)
         self.assertLessEqual(seconds(ended.out, "first entry to mark I"), 45, ended.out)
+
+    def debian_arranged(self, shape):
+        ended = self.boot(self.debian("vmlinux"), "--initrd", self.debian("initrd"), "--topology", shape, "--host-cpus",
+                          2, "--append", f"{DEBIAN_QUIET} hv.topology={shape}", timeout=120,
+                          prints=["hv-guest: all checks passed"])
+        self.assertRegex(ended.out, "hv-guest: check topology ok", ended)
+
+    def test_debian_in_two_sockets_of_two(self):
+        self.debian_arranged("2,1,2")
+
+    def test_debian_in_sockets_of_three(self):  # long: ids leave gaps
+        self.debian_arranged("2,3,1")
 
     def test_debian_takes_turns(self):  # long: eight on one
         ended = self.hv("demo", "--cpus", 8, "--host-cpus", 1)

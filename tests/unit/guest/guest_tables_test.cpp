@@ -150,6 +150,56 @@ TEST_CASE("the interrupt table has every processor and both overrides") {
     CHECK(at + 38 == t + length(memory, t));
 }
 
+TEST_CASE("both tables list each processor once, with the APIC id that its topology gives it") {
+    for (auto const& shape : {hv::topology{}, hv::topology{.cores = 2}, hv::topology{2, 2, 1}, hv::topology{2, 3, 1},
+                              hv::topology{2, 2, 2}, hv::topology{1, 254, 1}, hv::topology{2, 127, 1}}) {
+        test::sparse_memory memory{layout};
+        auto const count = shape.processors();
+        INFO(count << " processors");
+        hv::guest::platform const board{.processors = count, .arrangement = shape};
+        auto const acpi = hv::guest::acpi::write(memory, board);
+        REQUIRE(acpi);
+        std::uint32_t listed{}, nmi_entries{};
+        auto const first = acpi.value.each[madt];
+        for (auto at = first + 44; at < first + length(memory, first); at += memory.read<std::uint8_t>(at + 1)) {
+            auto const type = memory.read<std::uint8_t>(at);
+            if (type == 0) {
+                CHECK(memory.read<std::uint8_t>(at + 2) == listed);
+                CHECK(memory.read<std::uint8_t>(at + 3) == shape.apic_id(listed));
+                CHECK(memory.read<std::uint32_t>(at + 4) == 1); // enabled; none that could be plugged in later
+                ++listed;
+            } else if (type == 4) {
+                CHECK(memory.read<std::uint8_t>(at + 2) == 0xff); // of all processors
+                CHECK(memory.read<std::uint16_t>(at + 3) == 0);
+                CHECK(memory.read<std::uint8_t>(at + 5) == 1);
+                ++nmi_entries;
+            }
+        }
+        CHECK(listed == count);
+        CHECK(nmi_entries == 1);
+
+        auto const pointer = hv::guest::mp::write(memory, board);
+        REQUIRE(pointer);
+        auto const t = std::uint64_t{memory.read<std::uint32_t>(pointer.value + 4)};
+        auto const size = memory.read<std::uint16_t>(t + 4);
+        CHECK(sum(memory, t, size) == 0);
+        std::uint32_t processors{}, nmis{};
+        for (auto at = t + 44; at < t + size; at += memory.read<std::uint8_t>(at) == 0 ? 20 : 8) {
+            if (memory.read<std::uint8_t>(at) == 0) {
+                CHECK(memory.read<std::uint8_t>(at + 1) == shape.apic_id(processors));
+                CHECK(memory.read<std::uint8_t>(at + 3) == (processors == 0 ? 3 : 1));
+                ++processors;
+            } else if (memory.read<std::uint8_t>(at) == 4 and memory.read<std::uint8_t>(at + 1) == 1) {
+                CHECK(memory.read<std::uint8_t>(at + 6) == 0xff);
+                CHECK(memory.read<std::uint8_t>(at + 7) == 1);
+                ++nmis;
+            }
+        }
+        CHECK(processors == count);
+        CHECK(nmis == 1);
+    }
+}
+
 TEST_CASE("a device that the platform lacks is in no table") {
     test::sparse_memory memory{layout};
     auto const written = hv::guest::acpi::write(memory, {.io_apic = 0,
@@ -229,7 +279,7 @@ TEST_CASE("the tables of a machine name the devices of its set and no others") {
     constexpr auto all = hv::guest::acpi_of<full>();
     constexpr hv::guest::platform defaults{};
     STATIC_REQUIRE(all.processors == 3);
-    STATIC_REQUIRE(hv::guest::acpi_of<full>(2).processors == 2);
+    STATIC_REQUIRE(hv::guest::acpi_of<full>({.cores = 2}).processors == 2);
     STATIC_REQUIRE(all.local_apic == defaults.local_apic);
     STATIC_REQUIRE(all.io_apic == defaults.io_apic);
     STATIC_REQUIRE((all.pic_8259 and all.keyboard_controller and all.rtc));

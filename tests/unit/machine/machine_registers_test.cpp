@@ -48,15 +48,65 @@ TEST_CASE("CPUID leaf 1 tells the APIC id, and the APIC as long as it is on") {
     CHECK((m.cpuid(1).edx & bits::leaf1_edx::apic) != 0);
 }
 
+TEST_CASE("behind the levels of a topology leaf its number and the APIC id stay") {
+    whole_machine<> m;
+    CHECK(m.cpuid(0xb, 0) == x86::cpuid_result{0, 1, 0x100, 0});
+    CHECK(m.cpuid(0xb, 1) == x86::cpuid_result{0, 1, 0x201, 0});
+    m.cpu().cpuid().find(0xb, 0)->values.edx = 0x5a;
+    for (auto const index : {2u, 3u, 0xffu, 0x100u, ~0u})
+        CHECK(m.cpuid(0xb, index) == x86::cpuid_result{.ecx = index & 0xff, .edx = 0x5a});
+    CHECK(m.cpuid(0x1f, 2) == x86::cpuid_result{.ecx = 2});
+    CHECK(m.cpuid(0x10b, 2) == x86::cpuid_result{});
+}
+
+namespace {
+struct eight : fake_pc {
+    static constexpr unsigned max_vcpus{8};
+};
+} // namespace
+
+TEST_CASE("a machine takes a topology before it has processors, and every APIC and leaf follows it") {
+    hosted::host host{{.memory = std::size_t{64} << 20, .processors = 2}};
+    offer_everything(host);
+    vmm<eight, hosted::host> monitor{host};
+    REQUIRE(monitor.enable() == status::ok);
+    auto const machine = std::make_unique<vm<eight, hosted::host>>();
+    REQUIRE(monitor.create(*machine) == status::ok);
+    CHECK(machine->topology() == topology{.cores = 8});
+    for (auto const& wrong : {topology{0, 1, 1}, topology{3, 3, 1}, topology{~0u, 2, 1}})
+        CHECK(machine->set_topology(wrong) == status::invalid_argument);
+    CHECK(machine->set_topology({1, 1, 1}, 4) == status::invalid_argument);
+    CHECK(machine->topology() == topology{.cores = 8});
+    REQUIRE(machine->set_topology({2, 3, 1}) == status::ok);
+    REQUIRE(machine->activate_cpus(6) == status::ok);
+    CHECK(machine->set_topology({1, 1, 1}) == status::busy);
+    CHECK(machine->topology() == topology{2, 3, 1});
+    for (auto& cpu : machine->cpus()) {
+        auto const id = cpu.id() < 3 ? cpu.id() : cpu.id() + 1;
+        CHECK(cpu.apic().id() == id);
+        CHECK(cpu.route().id == id);
+        CHECK(cpu.cpuid().find(1, 0)->values.ebx >> 24 == id);
+        CHECK(cpu.cpuid().find(0xb, 0)->values.edx == id);
+        CHECK(cpu.apic().bootstrap_processor() == (cpu.id() == 0));
+        cpu.reset();
+        CHECK(cpu.apic().id() == id);
+    }
+    machine->destroy();
+    REQUIRE(monitor.create(*machine) == status::ok);
+    CHECK(machine->topology() == topology{.cores = 8});
+    machine->destroy();
+    monitor.disable();
+}
+
 TEST_CASE("CPUID leaves that nobody names are zeros, and a read clears all upper halves") {
     whole_machine<> m;
-    for (auto const leaf : {0x2u, 0xbu, 0xdu, 0x15u, 0x40000001u, 0x80000002u ^ 0x1000u, 0x8000001fu, 0xffffffffu})
+    for (auto const leaf : {0x2u, 0x5u, 0xdu, 0x15u, 0x40000001u, 0x80000002u ^ 0x1000u, 0x8000001fu, 0xffffffffu})
         CHECK(m.cpuid(leaf) == x86::cpuid_result{});
     CHECK(m.cpuid(7, 1) == x86::cpuid_result{});
     for (auto const name : {gpr::rax, gpr::rbx, gpr::rcx, gpr::rdx})
         m.guest().set_gpr(name, 0xdeadbeef'00000000);
     m.run({script::exit{exits::cpuid{}}});
-    CHECK(m.rax() == 0xd);
+    CHECK(m.rax() == 0x1f);
     for (auto const name : {gpr::rbx, gpr::rcx, gpr::rdx})
         CHECK(m.gpr(name) >> 32 == 0);
 }
