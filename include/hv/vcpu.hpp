@@ -13,6 +13,7 @@
 #include <hv/exit_list.hpp>
 #include <hv/exit_services.hpp>
 #include <hv/guest/start_state.hpp>
+#include <hv/lock_order.hpp>
 #include <hv/memory/code_page.hpp>
 #include <hv/meta/tuple.hpp>
 #include <hv/msr.hpp>
@@ -192,8 +193,8 @@ class vcpu {
         host.save_guest_fpu(fpu_);
         hardware_.detach(host, processor);
         if constexpr (is_parallel) {
-            shared_.hold.leave();
-            shared_.hold.rest(host, vcpu_phase::idle);
+            shared_.hold.leave(host);
+            give_up(vcpu_phase::idle);
         }
         return end == run_end::left and machine.stopped() ? run_end::stopped : end;
     }
@@ -332,25 +333,12 @@ class vcpu {
     /// The processor of the host that it will run on first.
     void settle(unsigned processor) { shared_.hold.settle(processor); }
 
+    /// Who has it. From any thread; others have it as frozen_vcpu.
     [[nodiscard]] auto phase() const -> vcpu_phase
         requires is_parallel
     {
         return shared_.hold.now().phase();
     }
-    /// Waits until nobody else has it, and keeps it from running until `thaw`. By a thread that runs none of the
-    /// machine's and has frozen no other.
-    void freeze()
-        requires is_parallel
-    {
-        shared_.hold.freeze(host(), [this] { post(posted_requests::request::look); });
-    }
-    void thaw()
-        requires is_parallel
-    {
-        shared_.hold.rest(host(), vcpu_phase::idle);
-        host().wake(shared_.hold.now().processor());
-    }
-
     /// By what messages find it. From any thread.
     [[nodiscard]] auto route() -> lapic_route {
         if constexpr (is_parallel)
@@ -401,6 +389,8 @@ class vcpu {
             shared_.posted.withdraw(what);
         requests_.withdraw(what);
     }
+    /// Before the next entry it looks at everything.
+    void look_again() { requests_.look(); }
 
     /// HLT: `run` ends before the next entry, unless there is something to do already.
     void halt() {
@@ -424,11 +414,11 @@ class vcpu {
         requires is_parallel
     {
         shared_.wakes_at = never;
-        if (not vm_->is_active(id_) or not shared_.hold.begin(host()))
+        if (not vm_->is_active(id_) or not take())
             return false; // who has it wakes this processor afterwards
         bool const ready{look_for_work(*this)};
         shared_.wakes_at = next_deadline();
-        shared_.hold.rest(host(), ready ? vcpu_phase::idle : vcpu_phase::sleeping);
+        give_up(ready ? vcpu_phase::idle : vcpu_phase::sleeping);
         return ready;
     }
     /// When it becomes ready by itself, as of the last time that somebody asked is_ready.
@@ -474,12 +464,22 @@ class vcpu {
         return moved != 0 or vm_->memory().generation() != translations_seen_;
     }
 
-    [[nodiscard]] auto begin_run() -> bool {
+    [[nodiscard]] auto take() -> bool {
         if (not shared_.hold.begin(host()))
+            return false;
+        note_taking(host(), lock_rank::machine);
+        return true;
+    }
+    void give_up(vcpu_phase to) {
+        shared_.hold.rest(host(), to);
+        note_given(host(), lock_rank::machine);
+    }
+    [[nodiscard]] auto begin_run() -> bool {
+        if (not take())
             return false;
         if (shared_.hold.enter(host().processor()))
             return true;
-        shared_.hold.rest(host(), vcpu_phase::idle);
+        give_up(vcpu_phase::idle);
         return false;
     }
 
@@ -500,6 +500,11 @@ class vcpu {
         if (requests_.must_leave()) [[unlikely]]
             return false;
         choose_apic(*this);
+        if constexpr (is_parallel)
+            if (not shared_.hold.look(host())) [[unlikely]] { // it may have stood aside
+                requests_.ask(run_end::idle);
+                return false;
+            }
         if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
             translations_seen_ = machine.memory().generation();
             hardware_.flush_translations();

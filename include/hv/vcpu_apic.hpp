@@ -33,7 +33,7 @@ void choose_apic(Vcpu& cpu) {
                                                     : virtual_apic::xapic;
         if (cpu.hardware().runs_apic_as() != as) [[unlikely]] {
             cpu.hardware().run_apic(as);
-            cpu.machine().place_apic_window();
+            cpu.machine().place_apic_window(cpu);
         }
     }
 }

@@ -18,7 +18,8 @@ enum class vcpu_phase : std::uint8_t { idle, frozen, running, sleeping };
 }
 
 /// The phase of a virtual processor with what belongs to it, in one word that all threads may look at: the host's
-/// processor that it runs on or ran on last, and how many threads wait to have it.
+/// processor that it runs on or ran on last, how many threads wait to have it, whether one waits for it to look at the
+/// machine, and whether it stands aside while its own thread waits for the machine's lock.
 class vcpu_hold {
   public:
     /// The word, at one instant.
@@ -28,6 +29,8 @@ class vcpu_hold {
         [[nodiscard]] constexpr auto phase() const -> vcpu_phase { return static_cast<vcpu_phase>(word & phase_mask); }
         [[nodiscard]] constexpr auto processor() const -> unsigned { return word >> processor_shift; }
         [[nodiscard]] constexpr auto is_wanted() const -> bool { return (word & waiters_mask) != 0; }
+        [[nodiscard]] constexpr auto stands_aside() const -> bool { return (word & aside) != 0; }
+        [[nodiscard]] constexpr auto is_asked() const -> bool { return (word & asked) != 0; }
     };
     [[nodiscard]] auto now() const -> view { return {word_.load()}; }
 
@@ -65,8 +68,15 @@ class vcpu_hold {
         settle(processor);
         return step(vcpu_phase::frozen, vcpu_phase::running, waiters_mask);
     }
-    /// From running to frozen.
-    void leave() { static_cast<void>(step(vcpu_phase::running, vcpu_phase::frozen)); }
+    /// From running to frozen. `more` is aside, or nothing.
+    template <typename Host>
+    void leave(Host& host, std::uint32_t more = 0) {
+        auto now = word_.load();
+        while (not word_.compare_exchange_weak(now, (now & ~(phase_mask | asked)) | frozen | more))
+            continue;
+        if ((now & (asked | waiters_mask)) != 0)
+            host.announce(word_);
+    }
     /// From frozen to idle or sleeping; to idle in any case if somebody waits for it.
     template <typename Host>
     void rest(Host& host, vcpu_phase to) {
@@ -76,27 +86,75 @@ class vcpu_hold {
         host.announce(word_);
     }
 
+    /// A running one looks at what is asked of it. False: somebody wants to have it.
+    template <typename Host>
+    [[nodiscard]] auto look(Host& host) -> bool {
+        if (now().is_asked()) [[unlikely]] {
+            word_.fetch_and(~asked);
+            host.announce(word_);
+        }
+        return not now().is_wanted();
+    }
+    /// A running one is frozen until it comes back, while its own thread waits for the machine's lock or has it.
+    template <typename Host>
+    void stand_aside(Host& host) {
+        leave(host, aside);
+    }
+    template <typename Host>
+    void come_back(Host& host) {
+        auto now = word_.load();
+        while (not word_.compare_exchange_weak(now, (now & ~(phase_mask | aside)) | running))
+            continue;
+        host.announce(word_);
+    }
+
     // Others.
 
-    /// To frozen, as soon as it is idle. `interrupt(view)` makes a running or sleeping one look who waits.
-    template <typename Host, typename Interrupt>
-    void freeze(Host& host, Interrupt&& interrupt) {
-        auto now = word_.fetch_add(one_waiter);
-        if (view const then{now}; then.phase() == vcpu_phase::running or then.phase() == vcpu_phase::sleeping)
-            interrupt();
-        for (now = word_.load();;)
-            if (view{now}.phase() != vcpu_phase::idle) {
+    /// Waits for it from now on; `wait` follows. True if it runs or sleeps: then the caller makes it look who waits.
+    [[nodiscard]] auto want() -> bool {
+        view const then{word_.fetch_add(one_waiter)};
+        return then.phase() == vcpu_phase::running or then.phase() == vcpu_phase::sleeping;
+    }
+    /// To frozen, as soon as it is idle. False, and nobody has it but its own thread, if that is `content` when it
+    /// stands aside.
+    template <typename Host>
+    auto wait(Host& host, bool content) -> bool {
+        for (auto now = word_.load();;)
+            if (bool const is_aside{content and view{now}.stands_aside()};
+                not is_aside and view{now}.phase() != vcpu_phase::idle) {
                 host.wait_while(word_, now);
                 now = word_.load();
             } else if (word_.compare_exchange_weak(now, (now - one_waiter) | frozen)) {
-                return;
+                return not is_aside;
             }
+    }
+    template <typename Host>
+    void wait_while_aside(Host& host) {
+        for (auto now = word_.load(); view{now}.stands_aside(); now = word_.load())
+            host.wait_while(word_, now);
+    }
+    /// Asks a running one to look at the machine; false if it is not running. The caller makes it look.
+    [[nodiscard]] auto ask() -> bool {
+        auto now = word_.load();
+        do
+            if (view{now}.phase() != vcpu_phase::running)
+                return false;
+        while (not word_.compare_exchange_weak(now, now | asked));
+        return true;
+    }
+    /// Until it has looked, or runs no longer.
+    template <typename Host>
+    void wait_for_look(Host& host) {
+        for (auto now = word_.load(); view{now}.is_asked(); now = word_.load())
+            host.wait_while(word_, now);
     }
 
   private:
-    static constexpr std::uint32_t phase_mask{3}, one_waiter{1u << 4}, waiters_mask{0xfff0};
+    static constexpr std::uint32_t phase_mask{3}, aside{1u << 2}, asked{1u << 3};
+    static constexpr std::uint32_t one_waiter{1u << 4}, waiters_mask{0xfff0};
     static constexpr std::uint32_t processor_shift{16}, processor_mask{0xffff'0000};
     static constexpr auto frozen = static_cast<std::uint32_t>(vcpu_phase::frozen);
+    static constexpr auto running = static_cast<std::uint32_t>(vcpu_phase::running);
     static_assert(static_cast<std::uint32_t>(vcpu_phase::idle) == 0);
 
     [[nodiscard]] auto step(vcpu_phase from, vcpu_phase to, std::uint32_t unless = 0) -> bool {

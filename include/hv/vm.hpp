@@ -9,7 +9,10 @@
 #include <hv/devices/lapic.hpp>
 #include <hv/devices/pic_8259.hpp>
 #include <hv/guest/memory_layout.hpp>
+#include <hv/lock_order.hpp>
+#include <hv/machine_lock.hpp>
 #include <hv/memory/physical_map.hpp>
+#include <hv/memory/shown_map.hpp>
 #include <hv/policy.hpp>
 #include <hv/posted_requests.hpp>
 #include <hv/stop.hpp>
@@ -18,6 +21,7 @@
 #include <hv/tsc_ratio.hpp>
 #include <hv/vcpu.hpp>
 #include <hv/vcpu_group.hpp>
+#include <hv/vm_access.hpp>
 #include <hv/x86/apic.hpp>
 #include <hv/x86/cpuid.hpp>
 #include <hv/x86/msr.hpp>
@@ -54,7 +58,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
 
   public:
     using vcpu_type = vcpu<Machine, Host>;
-    using memory_type = guest_physical_map<typename backend::nested_format, Host, Machine::memory_fill>;
+    using memory_type = shown_map<guest_physical_map<typename backend::nested_format, Host, Machine::memory_fill>, vm>;
     using device_board = board<typename Machine::devices::of_machine>;
     using processor_type = typename backend::processor;
     /// Whether several threads may call at the same time: then the board has a lock, and vCPUs post to each other.
@@ -85,7 +89,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
             processor.destroy();
         apic_window_ = false;
         hardware_.destroy(*host_);
-        memory_.destroy(*host_);
+        memory_.changes().destroy(*host_);
         host_ = nullptr;
     }
 
@@ -93,16 +97,29 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     /// machine has none.
     auto give_memory(guest::memory_layout const& layout) -> status {
         constexpr auto all = access::read | access::write | access::execute;
-        if (auto const made = memory_.allocate_segment(*host_, 0, layout.size, true); made != status::ok)
+        exclusive_access held{*this};
+        auto& memory = held.memory();
+        if (auto const made = memory.allocate_segment(*host_, 0, layout.size, true); made != status::ok)
             return made;
-        auto made = memory_.map(*host_, gpa{0}, 0, 0, layout.below_4g(), all);
+        auto made = memory.map(*host_, gpa{0}, 0, 0, layout.below_4g(), all);
         if (made == status::ok and layout.above_4g() != 0)
-            made = memory_.map(*host_, gpa{guest::four_gib}, 0, layout.below_4g(), layout.above_4g(), all);
+            made = memory.map(*host_, gpa{guest::four_gib}, 0, layout.below_4g(), layout.above_4g(), all);
         if (made == status::ok)
             return made;
-        static_cast<void>(memory_.unmap(*host_, gpa{0}, layout.below_4g())); // if it was the second that failed
-        static_cast<void>(memory_.free_segment(*host_, 0));
+        static_cast<void>(memory.unmap(*host_, gpa{0}, layout.below_4g())); // if it was the second that failed
+        static_cast<void>(memory.free_segment(*host_, 0));
         return status::out_of_memory;
+    }
+
+    /// Reads, sets or clears dirty flags while the guest runs: see guest_physical_map::dirty. What guests write after
+    /// it returned is dirty again. `from` is the vCPU whose exit the caller serves, if it does.
+    auto dirty(gpa first, std::uint64_t bytes, dirty_operation operation, std::span<std::uint8_t const> only,
+               std::span<std::uint8_t> was, vcpu_type* from = nullptr) -> status {
+        machine_holder const held{*this, from};
+        auto const done = memory_.changes().dirty(*host_, first, bytes, operation, only, was);
+        if (done == status::ok and operation != dirty_operation::get)
+            make_all_look(*this);
+        return done;
     }
 
     [[nodiscard]] auto host() -> Host& { return *host_; }
@@ -114,7 +131,14 @@ class vm : public vcpu_group<vm<Machine, Host>> {
             return *processors_;
     }
     [[nodiscard]] auto hardware() -> typename backend::vm& { return hardware_; }
+    /// For who loads a guest that does not run yet, runs one of its vCPUs, or has access. Changes are
+    /// exclusive_access's.
     [[nodiscard]] auto memory() -> memory_type& { return memory_; }
+    [[nodiscard]] auto lock() -> machine_lock&
+        requires parallel
+    {
+        return shared_.lock;
+    }
     [[nodiscard]] auto devices() -> device_board& { return devices_; }
     [[nodiscard]] auto cpuid() const -> cpuid_table const& { return cpuid_; }
     [[nodiscard]] auto cpu(std::uint32_t id) -> vcpu_type& { return vcpus_[id]; }
@@ -164,12 +188,12 @@ class vm : public vcpu_group<vm<Machine, Host>> {
 
     void enter_board() {
         if constexpr (parallel)
-            shared_.board.acquire();
+            shared_.board.acquire(*host_);
     }
     void leave_board() {
         if constexpr (parallel) {
             bool const moved{devices_.timers_touched()};
-            shared_.board.release();
+            shared_.board.release(*host_);
             if (moved) // the first vCPU looks after their deadlines
                 vcpus_[0].post(posted_requests::request::look);
         }
@@ -344,10 +368,11 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     }
 
     /// Shows processors that run their APICs the APIC's address, while each of them runs it as xAPIC: to any other it
-    /// would be memory. Without the window accesses fault, and the device answers.
-    void place_apic_window()
+    /// would be memory. Without the window accesses fault, and the device answers. `from` is the one that changed.
+    void place_apic_window(vcpu_type& from)
         requires vcpu_type::runs_apic
     {
+        exclusive_access held{from};
         bool wanted{true};
         this->for_each_active(
             [&wanted](vcpu_type& each) { wanted = wanted and each.hardware().runs_apic_as() == virtual_apic::xapic; });
@@ -355,9 +380,9 @@ class vm : public vcpu_group<vm<Machine, Host>> {
             return;
         constexpr gpa address{x86::apic::default_base};
         if (wanted)
-            apic_window_ = memory_.map_device(*host_, address, page_size, hardware_.apic_window()) == status::ok;
+            apic_window_ = held.memory().map_device(*host_, address, page_size, hardware_.apic_window()) == status::ok;
         else
-            apic_window_ = memory_.unmap_device(*host_, address, page_size) != status::ok;
+            apic_window_ = held.memory().unmap_device(*host_, address, page_size) != status::ok;
     }
 
     [[gnu::noinline]] void end_of_interrupt(std::uint8_t vector) {
@@ -419,7 +444,8 @@ class vm : public vcpu_group<vm<Machine, Host>> {
             shared_.stopping = shared_.stopped = false;
         input_ = -1;
         keeps_input_ = false;
-        if (auto const made = memory_.create(*host_, memory_type::default_limit, Machine::largest_leaf);
+        if (auto const made =
+                memory_.changes().create(*host_, memory_type::changeable::default_limit, Machine::largest_leaf);
             made != status::ok)
             return made;
         cpuid_ = make_cpuid_table<typename Machine::cpuid>(*host_);
@@ -477,7 +503,8 @@ class vm : public vcpu_group<vm<Machine, Host>> {
         std::atomic<bool> stopping{false}; ///< somebody writes the reason, or has
         std::atomic<bool> stopped{false};
         std::atomic<std::uint64_t> wake_ups{}; ///< of vCPUs that could not wake by themselves
-        typename Host::lock board{};
+        machine_lock lock{};
+        ordered_lock<Host, lock_rank::board> board{};
     };
     [[no_unique_address]] std::conditional_t<parallel, shared, vcpu_alone> shared_{};
     typename backend::vm hardware_{};

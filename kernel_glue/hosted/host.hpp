@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/host.hpp>
+#include <hv/lock_order.hpp>
 #include <kernel_glue/hosted/arena.hpp>
 #include <kernel_glue/hosted/lock.hpp>
 #include <kernel_glue/hosted/processor.hpp>
@@ -33,6 +34,9 @@ namespace hv::hosted {
 struct panicked : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
+
+/// What this thread holds.
+inline thread_local locks_held locks_of_this_thread{};
 
 /// Fixed properties of a hosted host.
 struct host_config {
@@ -153,6 +157,8 @@ class basic_host {
 
     void wait_while(std::atomic<std::uint32_t> const& word, std::uint32_t value) { word.wait(value); }
     void announce(std::atomic<std::uint32_t>& word) { word.notify_all(); }
+
+    [[nodiscard]] auto locks_held() -> hv::locks_held& { return locks_of_this_thread; }
 
     // For a scheduler of vCPUs: whoever is woken from now on counts; how long the next may run.
     void begin_looking() { self().begin_looking(); }

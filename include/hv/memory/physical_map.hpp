@@ -3,6 +3,7 @@
 
 #include <hv/address.hpp>
 #include <hv/host.hpp>
+#include <hv/lock_order.hpp>
 #include <hv/memory/device_windows.hpp>
 #include <hv/memory/guest_memory.hpp>
 #include <hv/memory/mapping.hpp>
@@ -20,9 +21,10 @@ namespace hv {
 /// All of a guest's physical memory: segments, where they are mapped, and the nested tables that say so to the
 /// processor. What is not mapped is a device or nothing.
 ///
-/// `at`, `fault` and the queries may be called while the guest runs. Everything else needs all virtual processors out
-/// of the guest and excludes every other call; those that take translations away raise `generation`, and a processor
-/// that last ran under another generation flushes before it enters.
+/// `at`, `fault` and the queries may be called while the guest runs, and `dirty` by one thread. Everything else needs
+/// all virtual processors out of the guest and excludes every other call: hv::exclusive_access gives that. Calls that
+/// take translations away raise `generation`, and a processor that last ran under another generation flushes before it
+/// enters.
 template <typename Format, host Host, fill Fill = fill::eager>
 class guest_physical_map {
   public:
@@ -155,9 +157,9 @@ class guest_physical_map {
             return windows_.contains(address) ? fault_outcome::no_permission : fault_outcome::not_memory;
         if (not includes(p->allowed | access::read, wanted))
             return fault_outcome::no_permission;
-        lock_.acquire();
+        lock_.acquire(host);
         auto const filled = fill_around(host, *p, address);
-        lock_.release();
+        lock_.release(host);
         return filled ? fault_outcome::mapped : fault_outcome::out_of_memory;
     }
 
@@ -332,7 +334,7 @@ class guest_physical_map {
     nested_table<Format, Host> table_{};
     memory_segments<Host> segments_{};
     device_windows windows_{};
-    typename Host::lock lock_{};
+    ordered_lock<Host, lock_rank::memory> lock_{};
 };
 
 } // namespace hv

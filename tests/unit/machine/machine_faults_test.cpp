@@ -138,9 +138,11 @@ TEST_CASE("an interrupted delivery whose page the host fills is made again") {
 TEST_CASE("a write to read-only memory is dropped, a read is none of our business") {
     whole_machine<> m;
     constexpr gpa rom{0xfff00000};
-    REQUIRE(m.machine->memory().allocate_segment(m.host, 1, page_size, false) == status::ok);
-    REQUIRE(m.machine->memory().map(m.host, rom, 1, 0, page_size, hv::access::read | hv::access::execute) ==
-            status::ok);
+    {
+        exclusive_access held{*m.machine};
+        REQUIRE(held.memory().allocate_segment(m.host, 1, page_size, false) == status::ok);
+        REQUIRE(held.memory().map(m.host, rom, 1, 0, page_size, hv::access::read | hv::access::execute) == status::ok);
+    }
     *m.machine->memory().at(rom, hv::access::read) = std::byte{0x5a};
     CHECK((m.read_mmio(rom.value) & 0xff) == 0x5a);
     m.write_mmio(rom.value, 0xffffffff);

@@ -263,24 +263,29 @@ TEST_CASE("isolation: no table of a guest maps anything but the guest's own memo
 TEST_CASE("translations that are taken away are flushed before the guest runs again") {
     whole_machine<> m;
     constexpr gpa more{0x200000};
-    auto& memory = m.machine->memory();
-    REQUIRE(memory.allocate_segment(m.host, 1, page_size, false) == status::ok);
-    REQUIRE(memory.map(m.host, more, 1, 0, page_size, access::read | access::write) == status::ok);
+    auto const map = [&](hv::access allowed) {
+        exclusive_access held{*m.machine};
+        REQUIRE(held.memory().allocate_segment(m.host, 1, page_size, false) == status::ok);
+        REQUIRE(held.memory().map(m.host, more, 1, 0, page_size, allowed) == status::ok);
+    };
+    map(access::read | access::write);
     m.run({script::store{more, 0x1234}, script::load{more}});
     REQUIRE(m.guest().loaded.back() == 0x1234);
     auto const flushes = m.guest().flushes;
     m.run({script::load{more}});
     CHECK(m.guest().flushes == flushes); // nothing changed: nothing is flushed
-    REQUIRE(memory.unmap(m.host, more, page_size) == status::ok);
-    REQUIRE(memory.free_segment(m.host, 1) == status::ok);
+    {
+        exclusive_access held{*m.machine};
+        REQUIRE(held.memory().unmap(m.host, more, page_size) == status::ok);
+        REQUIRE(held.memory().free_segment(m.host, 1) == status::ok);
+    }
     m.place_code({0xa1, 0x00, 0x00, 0x20, 0x00}); // MOV EAX, [200000h]
     m.run({script::load{more, 4}});
     CHECK(m.guest().loaded.back() == 0x1234); // of before: the access exited and was emulated
     CHECK((m.rax() & 0xffffffff) == 0xffffffff);
     CHECK(m.guest().flushes == flushes + 1);
     // Another page in its place, with fewer rights.
-    REQUIRE(memory.allocate_segment(m.host, 1, page_size, false) == status::ok);
-    REQUIRE(memory.map(m.host, more, 1, 0, page_size, access::read) == status::ok);
+    map(access::read);
     m.run({script::load{more}});
     CHECK(m.guest().loaded.back() == 0);
     m.place_code({0xa3, 0x00, 0x00, 0x20, 0x00});
@@ -290,11 +295,13 @@ TEST_CASE("translations that are taken away are flushed before the guest runs ag
 
 TEST_CASE("clearing dirty flags makes the processor set them again") {
     whole_machine<> m;
-    auto& memory = m.machine->memory();
-    REQUIRE(memory.track_dirty(m.host, true) == status::ok);
+    {
+        exclusive_access held{*m.machine};
+        REQUIRE(held.memory().track_dirty(m.host, true) == status::ok);
+    }
     auto const dirty = [&] {
         std::array<std::uint8_t, 1> bits{};
-        REQUIRE(memory.dirty(m.host, gpa{0x8000}, 8 * page_size, dirty_operation::reset, {}, bits) == status::ok);
+        REQUIRE(m.machine->dirty(gpa{0x8000}, 8 * page_size, dirty_operation::reset, {}, bits) == status::ok);
         return bits[0];
     };
     (void)dirty();

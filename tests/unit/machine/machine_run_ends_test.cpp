@@ -150,10 +150,11 @@ TEST_CASE("a vCPU of which the host says that its turn is over yields, and is re
 
 TEST_CASE("a vCPU that another thread has is not run, and says that it is to be idle") {
     a_machine<hosted::host> m;
-    m.cpu().freeze();
-    CHECK(m.run_once({script::set{x86::gpr::rax, 5}}) == run_end::idle);
-    CHECK(m.rax() != 5);
-    m.cpu().thaw();
+    {
+        frozen_vcpu const held{m.cpu()};
+        CHECK(m.run_once({script::set{x86::gpr::rax, 5}}) == run_end::idle);
+        CHECK(m.rax() != 5);
+    }
     CHECK(m.cpu().run() == run_end::left);
     CHECK(m.rax() == 5);
 }

@@ -6,7 +6,9 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -66,7 +68,7 @@ TEST_CASE("a vCPU keeps the number of its processor in every phase") {
     REQUIRE(hold.enter(5));
     CHECK(hold.now().phase() == phase::running);
     CHECK(hold.now().processor() == 5);
-    hold.leave();
+    hold.leave(host);
     hold.rest(host, phase::sleeping);
     CHECK(hold.now().processor() == 5);
     CHECK_FALSE(hold.now().is_wanted());
@@ -78,7 +80,7 @@ TEST_CASE("who wants a running vCPU makes it leave its guest, and has it then") 
     auto thread = m.run_on_a_thread();
     m.wait_until(phase::running);
     auto const kicks = m.host.kicks(0);
-    m.cpu().freeze();
+    std::optional<frozen_vcpu<std::remove_reference_t<decltype(m.cpu())>>> held{m.cpu()};
     CHECK(m.cpu().phase() == phase::frozen);
     CHECK(m.host.kicks(0) == kicks + 1);
     thread.join();
@@ -88,7 +90,7 @@ TEST_CASE("who wants a running vCPU makes it leave its guest, and has it then") 
     CHECK(m.guest().steps_done() == done);
     CHECK(m.guest().entries == entries);
     CHECK(m.cpu().phase() == phase::frozen);
-    m.cpu().thaw();
+    held.reset();
     CHECK(m.cpu().phase() == phase::idle);
     m.guest().run_script({script::exit{exits::pause{}}});
     m.cpu().run();
@@ -121,9 +123,12 @@ TEST_CASE("a halted vCPU sleeps, and who wants it wakes its processor, which giv
     CHECK_FALSE(m.cpu().is_ready());
     CHECK(m.cpu().phase() == phase::sleeping);
     auto const kicks = m.host.kicks(0);
-    std::thread other{[&m] {
+    std::atomic<bool> enough{false};
+    std::thread other{[&m, &enough] {
         hosted::this_processor = 1;
-        m.cpu().freeze();
+        frozen_vcpu const held{m.cpu()};
+        while (not enough)
+            std::this_thread::yield();
     }};
     while (m.host.kicks(0) == kicks)
         std::this_thread::yield();
@@ -131,10 +136,10 @@ TEST_CASE("a halted vCPU sleeps, and who wants it wakes its processor, which giv
         CHECK_FALSE(m.cpu().is_ready());
         std::this_thread::yield();
     }
-    other.join();
     CHECK_FALSE(m.cpu().is_ready()); // frozen
     CHECK(m.cpu().phase() == phase::frozen);
-    m.cpu().thaw();
+    enough = true;
+    other.join();
     CHECK(m.host.kicks(0) == kicks + 2); // so that its processor looks again
     CHECK_FALSE(m.cpu().is_ready());
     CHECK(m.cpu().phase() == phase::sleeping);
@@ -158,11 +163,10 @@ TEST_CASE("several threads that want a vCPU have it one after the other") {
         others.emplace_back([&m, &inside, &most] {
             hosted::this_processor = 1;
             for (unsigned i{0}; i != 200; ++i) {
-                m.cpu().freeze();
+                frozen_vcpu const held{m.cpu()};
                 if (auto const now = ++inside; now > most)
                     most = now;
                 --inside;
-                m.cpu().thaw();
             }
         });
     for (auto& other : others)
