@@ -20,10 +20,11 @@ namespace hv {
 /// Whether a vCPU executes. APM Vol. 2, "Processor Initialization State".
 enum class vcpu_activity : std::uint8_t { running, halted, waits_for_start_up };
 
-/// The part of a vCPU that other threads read and write, on cache lines of its own.
-struct alignas(64) vcpu_shared {
-    posted_requests posted{};
-    std::atomic<std::uint64_t> route{}; ///< a lapic_route
+/// The part of a vCPU that other threads read and write, on cache lines of its own: what others write, which it looks
+/// at before each entry, apart from what it shows them.
+struct vcpu_shared {
+    alignas(64) posted_requests posted{};
+    alignas(64) std::atomic<std::uint64_t> route{}; ///< a lapic_route
     vcpu_hold hold{};
     std::atomic<bool> sleeps_for_ever{false}; ///< unless another processor ends that
     instant wakes_at{never};                  ///< of who looked last whether it is ready

@@ -28,6 +28,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
@@ -269,7 +270,8 @@ class vm : public vcpu_group<vm<Machine, Host>> {
         while (true) {
             if (input_ < 0)
                 input_ = host_->get();
-            __atomic_store_n(&keeps_input_, input_ >= 0, __ATOMIC_RELAXED);
+            if (not parallel or keeps_input() != (input_ >= 0)) // every exit reads it
+                __atomic_store_n(&keeps_input_, input_ >= 0, __ATOMIC_RELAXED);
             if (input_ < 0)
                 return;
             bool taken{false};
@@ -395,6 +397,9 @@ class vm : public vcpu_group<vm<Machine, Host>> {
   private:
     static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
     static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
+    /// The alignment that gives a member cache lines of its own, where that matters.
+    template <typename T>
+    static constexpr std::size_t apart{parallel ? 64 : alignof(T)};
 
     /// A sleeper that was seen may have been woken by one that was not seen yet, and slept when it was. But if two
     /// looks found all asleep and nobody woke from the first to the second, all slept at the moment between them.
@@ -493,13 +498,14 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     std::uint64_t tsc_frequency_{};
     std::uint64_t tsc_ratio_{}; ///< 0 unless the processor scales
     std::uint64_t tsc_offset_{};
-    instant deadline_{never};
-    int input_{-1};
     bool keeps_input_{};
     bool external_interrupt_{};
     bool apic_window_{}; ///< at the APIC's address, in the nested tables
+    // What whoever has the board writes, apart from what every exit reads.
+    alignas(apart<instant>) instant deadline_{never};
+    int input_{-1};
     stop_reason reason_{};
-    struct shared {
+    struct alignas(64) shared {
         std::atomic<bool> stopping{false}; ///< somebody writes the reason, or has
         std::atomic<bool> stopped{false};
         std::atomic<std::uint64_t> wake_ups{}; ///< of vCPUs that could not wake by themselves
@@ -509,8 +515,8 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     [[no_unique_address]] std::conditional_t<parallel, shared, vcpu_alone> shared_{};
     typename backend::vm hardware_{};
     memory_type memory_{};
-    device_board devices_{};
-    cpuid_table cpuid_{};
+    alignas(apart<device_board>) device_board devices_{};
+    alignas(apart<cpuid_table>) cpuid_table cpuid_{};
     hv::topology topology_{.cores = Machine::max_vcpus};
     vcpu_sets<Machine::max_vcpus, parallel> sets_{};
     std::array<vcpu_type, Machine::max_vcpus> vcpus_{};
