@@ -35,7 +35,7 @@ void conclude(Vcpu& cpu, outcome const& result) {
             cpu.hardware().set_cr2(result.qualification);
         cpu.raise(result.exception);
     } else if (result.kind == outcome_kind::unsupported) [[unlikely]] {
-        cpu.machine().stop({.kind = stop_kind::unsupported_instruction, .instruction = result.instruction});
+        cpu.machine().stop({.kind = stop_kind::unsupported_instruction, .instruction = result.instruction}, cpu.id());
     } else if (result.single_step or result.breakpoints != 0) [[unlikely]] {
         raise_debug_trap(cpu.hardware(), cpu.events(),
                          result.breakpoints | (result.single_step ? single_step_cause : 0));
@@ -107,13 +107,11 @@ class exit_services {
 
     /// Memory not yet mapped is mapped; everything else is a device access, or nobody's.
     auto on(exits::nested_page_fault const& exit) -> verdict {
-        auto& machine = cpu_.machine();
-        switch (machine.memory().fault(cpu_.host(), exit.address, exit.wanted)) {
+        switch (cpu_.machine().memory().fault(cpu_.host(), exit.address, exit.wanted)) {
         case fault_outcome::mapped:
             return verdict::resume;
         case fault_outcome::out_of_memory:
-            machine.stop({.kind = stop_kind::out_of_memory, .code = exit.address.value});
-            return verdict::leave;
+            return stop(stop_kind::out_of_memory, "", exit.address.value);
         default:
             break;
         }
@@ -123,11 +121,10 @@ class exit_services {
             return verdict::resume;
         }
         if (exit.page_walk)
-            return stop({.kind = stop_kind::outside_memory, .text = "a guest page table", .code = exit.address.value});
+            return stop(stop_kind::outside_memory, "a guest page table", exit.address.value);
         if (cpu_.events().interrupted().valid())
-            return stop({.kind = stop_kind::outside_memory,
-                         .text = "a stack or descriptor that event delivery needs",
-                         .code = exit.address.value});
+            return stop(stop_kind::outside_memory, "a stack or descriptor that event delivery needs",
+                        exit.address.value);
         return access_device(exit);
     }
 
@@ -238,9 +235,9 @@ class exit_services {
         return resume_or_yield();
     }
 
-    auto on(exits::machine_check const&) -> verdict { return stop({.kind = stop_kind::machine_check}); }
+    auto on(exits::machine_check const&) -> verdict { return stop(stop_kind::machine_check); }
     auto on(exits::task_switch const& exit) -> verdict { return finish(serve_task_switch(cpu_, exit)); }
-    auto on(exits::triple_fault const&) -> verdict { return stop({.kind = stop_kind::triple_fault}); }
+    auto on(exits::triple_fault const&) -> verdict { return stop(stop_kind::triple_fault); }
     /// QEMU's TCG reports a MOV to CR3 with reserved bits this way instead of raising #GP. The instruction at RIP
     /// tells such a guest's mistake from a broken state.
     auto on(exits::entry_failed const& exit) -> verdict {
@@ -250,15 +247,15 @@ class exit_services {
                 conclude(cpu_, result);
                 return verdict::resume;
             }
-        return stop({.kind = stop_kind::entry_failed, .text = exit.reason});
+        return stop(stop_kind::entry_failed, exit.reason);
     }
-    auto on(exits::isolation_broken const& exit) -> verdict {
-        return stop({.kind = stop_kind::isolation_broken, .text = exit.reason});
-    }
+    auto on(exits::isolation_broken const& exit) -> verdict { return stop(stop_kind::isolation_broken, exit.reason); }
     auto on(exits::unknown const& exit) -> verdict {
-        return stop({.kind = stop_kind::unknown_exit,
-                     .code = exit.code,
-                     .information = {exit.information[0], exit.information[1]}});
+        cpu_.machine().stop({.kind = stop_kind::unknown_exit,
+                             .code = exit.code,
+                             .information = {exit.information[0], exit.information[1]}},
+                            cpu_.id());
+        return verdict::leave;
     }
 
   private:
@@ -346,8 +343,9 @@ class exit_services {
         return verdict::resume;
     }
 
-    [[nodiscard, gnu::cold]] auto stop(stop_reason const& reason) -> verdict {
-        cpu_.machine().stop(reason);
+    [[nodiscard, gnu::cold, gnu::noinline]] auto stop(stop_kind kind, char const* text = "", std::uint64_t code = 0)
+        -> verdict {
+        cpu_.machine().stop({.kind = kind, .text = text, .code = code}, cpu_.id());
         return verdict::leave;
     }
 

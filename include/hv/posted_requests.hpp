@@ -24,7 +24,8 @@ class posted_requests {
         start_up = 1u << 3, ///< its vector lies in bits 8-15
         lint0 = 1u << 4,    ///< an edge there
         look = 1u << 5,     ///< at the machine: a deadline or the memory map moved
-        vectors = 1u << 6,  ///< from bit 16 on: the ends of `run` that are asked for
+        vectors = 1u << 6,
+        debugger = 1u << 7, ///< it suspended this processor, or resumed it; from bit 16 on: ends of `run`
     };
 
     /// Takes a message for this processor. True if nothing was waiting: then the poster has to make the processor look.
@@ -57,7 +58,6 @@ class posted_requests {
     }
     [[nodiscard]] auto post(request what) -> bool { return exchange(0, number(what)); }
     [[nodiscard]] auto post(run_end what) -> bool { return exchange(0, number(what)); }
-    void withdraw(run_end what) { (void)exchange(number(what), 0); }
 
     /// Whether something waits.
     [[nodiscard]] auto any() const -> bool { return flags_.load(std::memory_order_acquire) != 0; }
@@ -97,7 +97,7 @@ class posted_requests {
     void clear() { (void)take(); }
     /// Drops what a reset of the processor drops: messages, not what others ask of `run`.
     void drop_messages() {
-        flags_.fetch_and(0x00ff'0000, std::memory_order_acq_rel);
+        flags_.fetch_and(0x00ff'0000 | number(request::debugger), std::memory_order_acq_rel);
         for (auto& word : vectors_)
             word.store(0, std::memory_order_relaxed);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hv/exit.hpp>
+#include <hv/time.hpp>
 
 #include <array>
 #include <cstdint>
@@ -50,13 +51,22 @@ enum class stop_kind : std::uint8_t {
     return names[static_cast<std::size_t>(kind)];
 }
 
-/// A stop with what is known about it.
-struct stop_reason {
+/// In place of a virtual processor's number: none of them.
+inline constexpr std::uint32_t no_vcpu{~std::uint32_t{0}};
+
+/// What ends a machine.
+struct stop_cause {
     stop_kind kind{stop_kind::none};
     char const* text{""};                       ///< one more detail in words, or empty
     std::uint64_t code{};                       ///< exit code, or the backend's exit code
     std::array<std::uint64_t, 2> information{}; ///< the backend's further words
     instruction_bytes instruction{};            ///< what could not be emulated
+};
+
+/// A stop with what is known about it.
+struct stop_reason : stop_cause {
+    std::uint32_t source{no_vcpu}; ///< the vCPU that could not go on; a device's doing is nobody's
+    instant when{};
 };
 
 } // namespace hv

@@ -383,11 +383,18 @@ class vcpu {
         else
             requests_.ask(what);
     }
-    /// Takes that back.
-    void withdraw(run_end what) {
+    /// A debugger suspended it, or resumed it: the machine knows which. From any thread, where there are others.
+    void call_to_debugger() {
         if constexpr (is_parallel)
-            shared_.posted.withdraw(what);
-        requests_.withdraw(what);
+            post(posted_requests::request::debugger);
+        else
+            follow_debugger();
+    }
+    void follow_debugger() {
+        if (vm_->sets().debugged.has(id_))
+            requests_.ask(run_end::debug);
+        else
+            requests_.withdraw(run_end::debug);
     }
     /// Before the next entry it looks at everything.
     void look_again() { requests_.look(); }

@@ -112,7 +112,8 @@ class event_delivery {
             auto const next = events.take();
             if (next.triple_fault) {
                 cpu_.machine().stop(
-                    {.kind = stop_kind::triple_fault, .text = "an exception while delivering a double fault"});
+                    {.kind = stop_kind::triple_fault, .text = "an exception while delivering a double fault"},
+                    cpu_.id());
                 return false;
             }
             inject(next.first);

@@ -64,12 +64,55 @@ class vcpu_group {
         return status::ok;
     }
 
+    // A debugger suspends vCPUs: they come back and are not entered until it resumes them.
+
+    /// invalid_argument if there is no such active vCPU.
+    [[gnu::cold]] auto suspend_cpu(std::uint32_t id) -> status {
+        if (not takes_part(id))
+            return status::invalid_argument;
+        self().sets().debugged.add(id);
+        self().cpu(id).call_to_debugger();
+        return status::ok;
+    }
+    /// invalid_argument if no such vCPU is suspended.
+    [[gnu::cold]] auto resume_cpu(std::uint32_t id) -> status {
+        if (not takes_part(id) or not self().sets().debugged.remove(id))
+            return status::invalid_argument;
+        self().cpu(id).call_to_debugger();
+        return status::ok;
+    }
+    /// All active ones.
+    void suspend_cpus() {
+        for_each_active([this](auto& cpu) { static_cast<void>(suspend_cpu(cpu.id())); });
+    }
+    /// All that are suspended.
+    void resume_cpus() {
+        for_each_active([this](auto& cpu) { static_cast<void>(resume_cpu(cpu.id())); });
+    }
+    [[nodiscard]] auto is_suspended(std::uint32_t id) -> bool {
+        return takes_part(id) and self().sets().debugged.has(id);
+    }
+
+    /// Makes a vCPU come back once, if it is active. invalid_argument if the machine has no such.
+    [[gnu::cold]] auto barrier_cpu(std::uint32_t id) -> status {
+        if (id >= self().places().size())
+            return status::invalid_argument;
+        if (takes_part(id))
+            self().cpu(id).ask(run_end::barrier);
+        return status::ok;
+    }
+    /// All active ones.
+    void barrier_cpus() {
+        for_each_active([](auto& cpu) { cpu.ask(run_end::barrier); });
+    }
+
     /// Calls `what` with each active vCPU.
     void for_each_active(auto&& what) {
         self().sets().active.for_each([&](std::uint32_t id) { what(self().cpu(id)); });
     }
 
   private:
+    [[nodiscard]] auto takes_part(std::uint32_t id) -> bool { return id < self().places().size() and is_active(id); }
     [[nodiscard]] auto self() -> Vm& { return static_cast<Vm&>(*this); }
 };
 

@@ -37,7 +37,7 @@ struct vcpu_alone {};
 template <typename Vcpu>
 [[gnu::cold, gnu::noinline]] void initialize(Vcpu& cpu) {
     if (cpu.id() == 0)
-        return cpu.machine().stop({.kind = stop_kind::reset});
+        return cpu.machine().stop({.kind = stop_kind::reset}, cpu.id());
     constexpr auto kept = x86::cr0::cd | x86::cr0::nw;
     auto& hardware = cpu.hardware();
     auto const cr0 = hardware.cr0();
@@ -75,6 +75,8 @@ void receive(Vcpu& cpu) {
             return;
         auto const all = posted.take();
         cpu.requests().ask_all(all.ends());
+        if (all.has(request::debugger)) [[unlikely]]
+            cpu.follow_debugger();
         if (all.has(request::init)) [[unlikely]]
             initialize(cpu);
         if (all.has(request::start_up)) [[unlikely]]

@@ -49,7 +49,8 @@ template <typename Vcpu>
     auto const kind = result.stop.kind;
     if (kind == outcome_kind::unsupported or (result.committed and kind == outcome_kind::again)) [[unlikely]] {
         cpu.machine().stop(
-            {.kind = stop_kind::outside_memory, .text = "a task state segment or descriptor", .code = exit.selector});
+            {.kind = stop_kind::outside_memory, .text = "a task state segment or descriptor", .code = exit.selector},
+            cpu.id());
         return {};
     }
     if (result.committed) {

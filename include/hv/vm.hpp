@@ -162,20 +162,27 @@ class vm : public vcpu_group<vm<Machine, Host>> {
 
     // Life and end.
 
-    /// Ends the machine. The first reason stays.
-    [[gnu::cold, gnu::noinline]] void stop(stop_reason const& reason) {
+    /// Ends the machine for a reason, as vCPU `source` found. already_done if it has ended: the first reason stays.
+    /// invalid_argument if that is none.
+    [[gnu::cold, gnu::noinline]] auto suspend(stop_cause const& cause, std::uint32_t source = no_vcpu) -> status {
+        if (cause.kind == stop_kind::none)
+            return status::invalid_argument;
         if constexpr (parallel) {
             if (shared_.stopping.exchange(true))
-                return;
-            reason_ = reason;
-            shared_.stopped.store(true, std::memory_order_release);
-        } else {
-            if (reason_.kind != stop_kind::none)
-                return;
-            reason_ = reason;
+                return status::already_done;
+        } else if (stopped()) {
+            return status::already_done;
         }
+        static_cast<stop_cause&>(reason_) = cause;
+        reason_.source = source;
+        reason_.when = now();
+        if constexpr (parallel)
+            shared_.stopped.store(true);
         this->for_each_active([](vcpu_type& processor) { processor.ask(run_end::stopped); });
+        return status::ok;
     }
+    /// The same, where it does not matter who was the first.
+    void stop(stop_cause const& cause, std::uint32_t source = no_vcpu) { static_cast<void>(suspend(cause, source)); }
     [[nodiscard]] auto stopped() const -> bool {
         if constexpr (parallel)
             return shared_.stopped.load(std::memory_order_acquire);

@@ -78,10 +78,12 @@ TEST_CASE("ends of run are posted beside messages; a reset drops these and keeps
     CHECK_FALSE(p.post({.vector = 0xff, .mode = delivery_mode::start_up}));
     p.drop_messages();
     CHECK(p.any());
-    p.withdraw(run_end::debug);
+    CHECK_FALSE(p.post(posted_requests::request::debugger));
+    p.drop_messages();
     auto const all = p.take();
-    CHECK(all.ends() == bit(run_end::barrier));
-    CHECK((all.flags & 0xffff) == 0);
+    CHECK(all.ends() == (bit(run_end::barrier) | bit(run_end::debug)));
+    CHECK(all.has(posted_requests::request::debugger));
+    CHECK((all.flags & 0xff7f) == 0);
     CHECK_FALSE(p.any());
     CHECK(p.post({.vector = 0x42}));
     unsigned vectors{0};

@@ -62,7 +62,8 @@ TEMPLATE_TEST_CASE("run comes back for what was asked, in the order of the inter
                    hosted::serial_host, hosted::host) {
     a_machine<TestType> m;
     auto& cpu = m.cpu();
-    for (auto const what : {run_end::debug, run_end::consistent, run_end::barrier, run_end::idle})
+    CHECK(m.machine->suspend_cpu(0) == status::ok);
+    for (auto const what : {run_end::consistent, run_end::barrier, run_end::idle})
         cpu.ask(what);
     m.guest().set_gpr(x86::gpr::rax, 0);
     auto const run = [&m] { return m.run_once({script::set{x86::gpr::rax, 1}}); };
@@ -72,7 +73,7 @@ TEMPLATE_TEST_CASE("run comes back for what was asked, in the order of the inter
     CHECK(run() == run_end::debug);
     CHECK(run() == run_end::debug); // until it is withdrawn
     CHECK(m.rax() == 0);
-    cpu.withdraw(run_end::debug);
+    CHECK(m.machine->resume_cpu(0) == status::ok);
     CHECK(run() == run_end::left);
     CHECK(m.rax() == 1);
 }
@@ -94,7 +95,9 @@ TEST_CASE("a guest that halts is called away, and halts again when it comes back
     auto& cpu = m.cpu();
     auto const rip = m.guest().rip();
     for (auto const what : {run_end::barrier, run_end::debug}) {
-        m.host.while_idle = [&cpu, what] { cpu.ask(what); };
+        m.host.while_idle = [&m, what] {
+            CHECK((what == run_end::barrier ? m.machine->barrier_cpu(0) : m.machine->suspend_cpu(0)) == status::ok);
+        };
         CHECK(m.run_once({script::exit{exits::hlt{}, 1}, script::set{x86::gpr::rax, 5}}) == what);
         CHECK(m.guest().rip() == rip);
         CHECK(m.rax() != 5);
@@ -102,7 +105,7 @@ TEST_CASE("a guest that halts is called away, and halts again when it comes back
     CHECK(m.host.idles() == 2);
     CHECK(cpu.run() == run_end::debug); // it does not sleep either
     CHECK(m.host.idles() == 2);
-    cpu.withdraw(run_end::debug);
+    CHECK(m.machine->resume_cpu(0) == status::ok);
     m.host.while_idle = [&m] { m.machine->deliver({.destination = 0, .vector = 0x61}, nullptr); };
     CHECK(cpu.run() == run_end::left);
     CHECK(m.host.idles() == 3);
@@ -125,9 +128,9 @@ TEST_CASE("of several processors one that halts, or was not started, comes back 
     CHECK_FALSE(m.cpu().is_ready());
     m.machine->deliver({.destination = 0, .vector = 0x61}, nullptr);
     CHECK(m.cpu().is_ready());
-    m.cpu().ask(run_end::debug);
+    CHECK(m.machine->suspend_cpu(0) == status::ok);
     CHECK_FALSE(m.cpu().is_ready());
-    m.cpu().withdraw(run_end::debug);
+    CHECK(m.machine->resume_cpu(0) == status::ok);
     CHECK(m.cpu().is_ready());
     CHECK(m.cpu().run() == run_end::left);
     CHECK(m.delivered() == std::vector{external(0x61)});
