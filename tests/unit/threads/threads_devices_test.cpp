@@ -94,11 +94,11 @@ TEST_CASE("all processors use all shared devices at once, and nothing is torn or
                 code += any_access(random);
             code += m.end();
             m.guest(id).handler = [](event) -> steps {
-                steps code{wrmsr(x2apic::eoi, 0)};
-                code += out(0x20, 0x20);
-                code += out(0xa0, 0x20);
-                code.emplace_back(script::iret{});
-                return code;
+                steps handler{wrmsr(x2apic::eoi, 0)};
+                handler += out(0x20, 0x20);
+                handler += out(0xa0, 0x20);
+                handler.emplace_back(script::iret{});
+                return handler;
             };
             m.guest(id).run_script(std::move(code));
         }
