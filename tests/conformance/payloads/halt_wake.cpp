@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// also on: pc_vmx_apicv_smp
 // judges: STI; HLT never sleeps over an IPI, at whatever instruction that arrives.
 #include "processors.hpp"
 
@@ -72,6 +73,7 @@ void other() {
 void payload::run() {
     lapic::enable();
     set_handler(vector_of_ping, once<on_ping>);
+    sti();
     if (not start_all(other, ready))
         return;
     auto const last = processor_count() - 1;

@@ -204,6 +204,7 @@ void payload::run() {
     lapic::enable();
     for (unsigned id{}; id != most_processors; ++id)
         set_handler(first_vector + id, once<on_ipi>);
+    sti();
     if (not start_all(other, here))
         return;
     auto const senders = (processor_count() + 1) / 2;

@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// also on: pc_vmx_apicv_smp
 // judges: No IPI of any destination form is lost between processors, halted, running or sending themselves.
 #include "processors.hpp"
 
@@ -109,9 +110,9 @@ void payload::run() {
     set_handler(vector_of_least, once<on_least>);
     set_handler(vector::nmi, on_nmi);
     join();
+    sti();
     if (not start_all(other, ready))
         return;
-    sti();
     phase.set(1);
     send_to_each("an IPI to a halted processor is lost");
     phase.set(2);

@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// also on: pc_vmx_apicv_smp
 // judges: A lowest-priority IPI comes to the one of those it names with the least priority and its APIC on.
 // reference: no, QEMU takes no notice of priorities.
 #include "processors.hpp"
@@ -103,9 +104,9 @@ void payload::run() {
     for (auto& o : orders)
         o = {0, true};
     lapic::enable();
+    sti();
     if (not start_all(other, ready))
         return;
-    sti();
 
     // Each in turn has the least, the others rise with the distance.
     for (u32 winner{}; winner != n; ++winner) {

@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// also on: pc_vmx_apicv_smp
 // judges: An NMI for all others comes to each exactly once: running or halted, with interrupts on or off.
 #include "processors.hpp"
 
@@ -87,6 +88,7 @@ void payload::run() {
     set_handler(vector_of_all, lapic::acknowledge);
     auto const others = processor_count() - 1;
     phase.set(idle);
+    sti();
     if (not start_all(other, ready))
         return;
     u32 sent{}, expected_ready{others};

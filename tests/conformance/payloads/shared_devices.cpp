@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// also on: pc_vmx_apicv_smp
 // judges: All processors use all devices at once: each finds what it left, clocks never go back, no level is lost.
 #include "processors.hpp"
 
@@ -182,9 +183,9 @@ void payload::run() {
     out8(uart + 4, 8); // OUT2 connects the interrupt
     ioapic::route(uart_pin, vector_of_level | ioapic::level);
     auto const n = processor_count();
+    sti();
     if (not start_all(other, ready))
         return;
-    sti();
     for (u32 i{}; i != levels; ++i)
         if (not judge_level(i % n, 1 + i % 3))
             break;

@@ -7,3 +7,8 @@
 struct pc_vmx_apicv : pc_vmx {
     static constexpr hv::apic_policy apic{hv::apic_policy::virtualised};
 };
+
+/// The same with several processors.
+struct pc_vmx_apicv_smp : pc_vmx_apicv {
+    static constexpr unsigned max_vcpus{8};
+};
