@@ -19,6 +19,9 @@ SHOWN = {
     "self_ipi_83f_irq_eoi": "self IPI, EOI",
     "cli_selfipi_sti_irqwindow_eoi": "interrupt window, EOI",
     "cli_selfipi_sti_hlt_irq_eoi": "HLT, wake-up, EOI",
+    "ipi_round_trip": "IPI there and back",
+    "ipi_to_halted": "IPI to a halted one",
+    "remote_tlb_flush": "remote TLB flush",
 }
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR, BOTTOM = 860, 190, 70, 66, 30, 11, 34
 COLOURS = {"hv": ("#0b6e4f", "#7fc8a9"), "kvm": ("#8a4b08", "#e0a96d")}

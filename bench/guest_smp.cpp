@@ -121,7 +121,10 @@ void measure_wake_up() {
             pause();
         if (i == warm_up)
             begin_samples();
+        else if (i > warm_up)
+            resume_samples();
         auto const sample = SAMPLE(SEND("0x43"), answers + 1);
+        end_samples(); // how it halts again is not counted
         if (i >= warm_up)
             sample_of[i - warm_up] = sample;
     }

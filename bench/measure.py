@@ -13,7 +13,7 @@ from pathlib import Path
 LINE = re.compile(r"^bench: (\w+) min (\d+) median (\d+) p90 (\d+) max (\d+) setup (\d+) n (\d+)\r?$", re.M)
 COLUMNS = ("min", "median", "p90", "max", "setup", "n")
 WELL_ENDED = 1  # what QEMU leaves with where a 0 is written to isa-debug-exit
-SECONDS = 240
+SECONDS = 400
 OUTLIVES_NOBODY = ("setpriv", "--pdeathsig", "TERM")
 TOLERANCE = 1.02  # of a number to its budget
 BOCHS = Path(__file__).resolve().parent.parent / "scripts/bochs_run.sh"

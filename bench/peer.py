@@ -29,7 +29,9 @@ FLOOR = "state"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- ./hv bench --peer --docs writes this table -->\n", "<!-- end -->\n"
 EXITS = {"empty": 0, "nop1000": 0, "timer_latency_hlt": 0, "timer_latency_spinning": 0, "self_ipi_83f_irq_eoi": 2,
-         "self_ipi_icr830_irq_eoi": 2, "cli_selfipi_sti_hlt_irq_eoi": 4, "cli_selfipi_sti_irqwindow_eoi": 3}
+         "self_ipi_icr830_irq_eoi": 2, "cli_selfipi_sti_hlt_irq_eoi": 4, "cli_selfipi_sti_irqwindow_eoi": 3,
+         "remote_answer": 0, "remote_answer_nop1000": 0, "ipi_round_trip": 6, "remote_tlb_flush": 3, "ipi_to_halted": 2}
+PAIR = "_smp"  # behind the name of what runs the guest of two processors
 CELLS = [*(f"{column}_{policy}" for policy in POLICIES for column in ("hv", "kvm", "ratio")), "floor", "distance"]
 
 
@@ -38,10 +40,11 @@ def machines(build):
     bench = build / "bench"
     found = {"floor": (command("-m", 64, "-kernel", bench / "peer/bench_floor.elf"),)}
     for policy, (_, image, words) in POLICIES.items():
-        found[f"kvm_{policy}"] = (command("-m", 1024, "-kernel", bench / "peer/bzImage", "-initrd", bench / "peer/initrd",
-                                          "-append", f"{QUIET} {words}"),)
-        if (bench / image).exists():
-            found[f"hv_{policy}"] = of_image(bench / image, bench / "bench_guest.elf")
+        for more, processors, also in (("", 1, ""), (PAIR, 2, "maxcpus=1 processors=2 guest=/guest_smp")):
+            found[f"kvm_{policy}{more}"] = (command("-m", 1024, "-smp", processors, "-kernel", bench / "peer/bzImage",
+                                                    "-initrd", bench / "peer/initrd", "-append", f"{QUIET} {words} {also}"),)
+            if (bench / (image + more)).exists():
+                found[f"hv_{policy}{more}"] = of_image(bench / (image + more), bench / f"bench_guest{more}.elf", processors)
     return found
 
 
@@ -58,9 +61,11 @@ async def run_all(wanted):
 
 
 def medians(texts):
-    """Column to name of the operation to instructions."""
-    columns = {name: {operation: n["median"] for operation, n in operations(text).items()}
-               for name, text in texts.items() if name != "floor"}
+    """Column to name of the operation to instructions; those of two processors behind those of one."""
+    columns = {}
+    for name in sorted(texts.keys() - {"floor"}):
+        columns.setdefault(name.removesuffix(PAIR), {}).update(
+            (operation, n["median"]) for operation, n in operations(texts[name]).items())
     for name, column in columns.items():
         if list(column) != list(columns["kvm_none"]):
             raise Failed(f"{name} has other operations than kvm_none: {' '.join(column)}")

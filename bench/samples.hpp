@@ -30,6 +30,9 @@ inline void sort(unsigned count) {
 inline void begin_samples() {
     asm volatile("nopl %c0(%%rax)" : : "i"(hv::operation_marks::begin));
 }
+inline void resume_samples() {
+    asm volatile("nopl %c0(%%rax)" : : "i"(hv::operation_marks::again));
+}
 inline void end_samples() {
     asm volatile("nopl %c0(%%rax)" : : "i"(hv::operation_marks::end));
 }

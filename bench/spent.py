@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """spent.py BUILD_DIR [OPERATION] [--json]: what hv's instructions between exit and entry are spent on.
 
-QEMU's plugin hv-exit-trace counts each instruction while the guest of the bench runs; debug information tells which
+QEMU's plugin hv-exit-trace counts each instruction while the guests of the bench run; debug information tells which
 function it came from before everything was inlined. Without OPERATION: for the operations of the chart, the
 instructions of each room of the house. With it: of each function, and of the file that has it. Facts of the
 architecture and helpers of the language count for who uses them.
@@ -30,20 +30,20 @@ def room_of(source):
     return part[1] if part and part[1] in ROOMS else "vcpu"
 
 
-def executed(build):
+def executed(build, image, guest, processors):
     """The operations with what was measured, and for each the average of how often an address was executed."""
     with tempfile.TemporaryDirectory() as scratch:
         known, out, parts = (Path(scratch, name) for name in ("verified", "out", "operations"))
-        known.write_text(subprocess.run([build / "codegen/hv-verify", build / "bench/pc_bench", "--json"],
+        known.write_text(subprocess.run([build / "codegen/hv-verify", image, "--json"],
                                         capture_output=True, text=True, check=True).stdout)
-        arguments, folder = of_image(build / "bench/pc_bench", build / "bench/bench_guest.elf")
+        arguments, folder = of_image(image, guest, processors)
         plugin = build / "codegen/libhv-exit-trace.so"
         found = operations(run(arguments + ["-plugin", f"{plugin},verified={known},out={out},operations={parts}"], folder))
         counts = collections.defaultdict(dict)
         for line in parts.read_text().splitlines():
             number, address, _, count = line.split()
             counts[int(number, 16)][int(address, 16)] = int(count, 16)
-    return {name: (numbers, {address: count / numbers["n"] for address, count in counts[number].items()})
+    return {name: (numbers, {(image, address): count / numbers["n"] for address, count in counts[number].items()})
             for number, (name, numbers) in enumerate(found.items(), 1)}
 
 
@@ -77,11 +77,18 @@ def main():
     arguments.add_argument("operation", nargs="?")
     arguments.add_argument("--json", action="store_true")
     asked = arguments.parse_args()
-    found = executed(asked.build)
+    shown = [asked.operation] if asked.operation else list(chart.SHOWN)
+    found, who = {}, {}
+    for more, processors in (("", 1), ("_smp", 2)):
+        if asked.operation in found:
+            break
+        image = asked.build / f"bench/pc_bench{more}"
+        measured = executed(asked.build, image, asked.build / f"bench/bench_guest{more}.elf", processors)
+        found |= measured
+        places = {place for name in shown if name in measured for place in measured[name][1]}
+        who |= {(image, a): owner for a, owner in owners(image, sorted(a for _, a in places))}
     if asked.operation and asked.operation not in found:
         sys.exit(f"bench: there is no operation {asked.operation}; there are {' '.join(found)}")
-    shown = [asked.operation] if asked.operation else list(chart.SHOWN)
-    who = dict(owners(asked.build / "bench/pc_bench", sorted({a for name in shown for a in found[name][1]})))
     if asked.operation:
         numbers, counts = found[asked.operation]
         rows = spent_on(counts, who, lambda file, function: (short(function), re.sub(r"^.*/(?=include|kernel)", "", file)))

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The first process of a Linux that measures its own KVM: loads the modules, runs a Multiboot kernel in a virtual
-// machine of one processor with KVM's own interrupt controllers and timer, and leaves through the exit port of the
-// outer machine with the status that the guest leaves with.
+// machine with KVM's own interrupt controllers and timer, and leaves through the exit port of the outer machine with
+// the status that the guest leaves with. Linux's command line says which: guest=FILE, and how many processors it has,
+// each of them on one of Linux's, of which it used one so far: processors=N.
 #include <elf.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -25,6 +29,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -37,7 +42,7 @@ constexpr std::uint32_t multiboot_magic{0x2badb002};
 /// Ends the outer machine, whose QEMU makes 2 * status + 1 of it.
 [[noreturn]] void leave(std::uint32_t status) {
     std::fflush(stdout);
-    ::fsync(STDOUT_FILENO);
+    ::tcdrain(STDOUT_FILENO);
     if (::ioperm(exit_port, 4, 1) == 0)
         ::outl(status, exit_port);
     std::exit(1);
@@ -76,6 +81,22 @@ void load_modules() {
         checked(static_cast<int>(::syscall(SYS_finit_module, file, "", 0)), name);
         ::close(file);
     }
+}
+
+/// Makes Linux use a further processor. It waits for that one without PAUSE, where alone an emulator gives way that
+/// runs processors in turn and counts their instructions: a thread that has nothing else to do executes it meanwhile.
+void bring_up(unsigned number) {
+    std::atomic<bool> there{false};
+    std::thread gives_way{[&there] {
+        while (not there)
+            asm volatile("pause");
+    }};
+    std::string const name{"/sys/devices/system/cpu/cpu" + std::to_string(number) + "/online"};
+    int const file{checked(::open(name.c_str(), O_WRONLY | O_CLOEXEC), name)};
+    checked(static_cast<int>(::write(file, "1", 1)), name);
+    ::close(file);
+    there = true;
+    gives_way.join();
 }
 
 /// One line for the kernel, and one for each weakness that it has an answer to.
@@ -155,14 +176,18 @@ struct cpuid_leaves {
 using cpuid_head = std::array<std::uint32_t, 2>;
 constexpr unsigned long get_supported_cpuid{_IOWR(KVMIO, 0x05, cpuid_head)}, set_cpuid2{_IOW(KVMIO, 0x90, cpuid_head)};
 
-/// Everything that KVM supports, with the x2APIC and the TSC deadline, which are KVM's own.
-void set_cpuid(int kvm, int vcpu) {
+/// Everything that KVM supports, with the x2APIC and the TSC deadline, which are KVM's own, and the processor's number.
+void set_cpuid(int kvm, int vcpu, unsigned number) {
     constexpr std::uint32_t x2apic{1u << 21}, tsc_deadline{1u << 24};
     cpuid_leaves all{};
     control(kvm, get_supported_cpuid, "KVM_GET_SUPPORTED_CPUID", &all);
     for (auto& leaf : all.leaves)
-        if (leaf.function == 1)
+        if (leaf.function == 1) {
+            leaf.ebx = (leaf.ebx & 0xff'ffff) | number << 24;
             leaf.ecx |= x2apic | tsc_deadline;
+        } else if (leaf.function == 0xb) {
+            leaf.edx = number;
+        }
     control(vcpu, set_cpuid2, "KVM_SET_CPUID2", &all);
 }
 
@@ -193,17 +218,17 @@ void set_registers(int vcpu, std::span<std::uint8_t> memory, std::uint32_t entry
     control(vcpu, KVM_SET_REGS, "KVM_SET_REGS", &registers);
 }
 
-/// Serves the two ports that are the monitor's: characters, and the guest's end, whose status it answers.
-auto serve(int vcpu, kvm_run& shared) -> std::uint32_t {
+/// Serves the two ports that are the monitor's: characters, and the guest's end, with its status.
+[[noreturn]] void serve(int vcpu, kvm_run& shared) {
     for (;;) {
         if (::ioctl(vcpu, KVM_RUN, 0) < 0) {
-            if (errno != EINTR)
+            if (errno != EINTR and errno != EAGAIN) // a processor was started: now it can run
                 stop("KVM_RUN");
             continue;
         }
         if (shared.exit_reason != KVM_EXIT_IO) {
             std::printf("peer: KVM gives up: exit reason %u\n", shared.exit_reason);
-            return 3;
+            leave(3);
         }
         auto* const data = reinterpret_cast<std::uint8_t*>(&shared) + shared.io.data_offset;
         if (shared.io.direction == KVM_EXIT_IO_IN) {
@@ -211,9 +236,35 @@ auto serve(int vcpu, kvm_run& shared) -> std::uint32_t {
         } else if (shared.io.port == debug_port) {
             std::putchar(*data);
         } else if (shared.io.port == exit_port) {
-            return *data;
+            leave(*data);
         }
     }
+}
+
+/// The virtual processor with that number; all but the first wait to be started.
+auto make_vcpu(int kvm, int machine, unsigned number) -> int {
+    int const vcpu{control(machine, KVM_CREATE_VCPU, "KVM_CREATE_VCPU", static_cast<unsigned long>(number))};
+    set_cpuid(kvm, vcpu, number);
+    return vcpu;
+}
+
+/// Runs a virtual processor on the processor of Linux that has its number.
+[[noreturn]] void run(int kvm, int vcpu, unsigned number) {
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(number, &here);
+    checked(::sched_setaffinity(0, sizeof here, &here), "sched_setaffinity");
+    auto const size = static_cast<std::size_t>(control(kvm, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", 0));
+    auto* const shared = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    if (shared == MAP_FAILED)
+        stop("mmap of a vCPU");
+    serve(vcpu, *static_cast<kvm_run*>(shared));
+}
+
+/// A word of Linux's command line that is not its own.
+auto word(char const* name, char const* otherwise) -> std::string {
+    auto const* const found = std::getenv(name);
+    return found != nullptr ? found : otherwise;
 }
 
 } // namespace
@@ -221,17 +272,19 @@ auto serve(int vcpu, kvm_run& shared) -> std::uint32_t {
 auto main() -> int {
     checked(::mount("dev", "/dev", "devtmpfs", 0, nullptr), "devtmpfs");
     checked(::mount("sys", "/sys", "sysfs", 0, nullptr), "sysfs");
+    auto const processors = static_cast<unsigned>(std::stoul(word("processors", "1")));
+    for (unsigned n{1}; n != processors; ++n)
+        bring_up(n);
     load_modules();
     describe_kernel();
     int const kvm{checked(::open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm")};
     auto const memory = guest_memory();
     int const machine{make_machine(kvm, memory)};
-    int const vcpu{control(machine, KVM_CREATE_VCPU, "KVM_CREATE_VCPU", 0)};
-    auto const size = static_cast<std::size_t>(control(kvm, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", 0));
-    auto* const shared = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
-    if (shared == MAP_FAILED)
-        stop("mmap of the vCPU");
-    set_cpuid(kvm, vcpu);
-    set_registers(vcpu, memory, load("/guest", memory));
-    leave(serve(vcpu, *static_cast<kvm_run*>(shared)));
+    std::vector<int> vcpus;
+    for (unsigned n{0}; n != processors; ++n)
+        vcpus.push_back(make_vcpu(kvm, machine, n));
+    set_registers(vcpus[0], memory, load(word("guest", "/guest"), memory));
+    for (unsigned n{1}; n != processors; ++n)
+        std::thread{run, kvm, vcpus[n], n}.detach();
+    run(kvm, vcpus[0], 0);
 }

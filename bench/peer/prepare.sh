@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 # prepare.sh BUILD_DIR: make BUILD_DIR/bench/peer/bzImage and initrd, Debian's kernel with its KVM for AMD's processors
-# and an init, bench_monitor, that runs bench_guest in it. Does only what is missing or out of date.
+# and an init, bench_monitor, that runs bench_guest or bench_guest_smp in it. Does only what is missing or out of date.
 set -euo pipefail
 
 [[ $# == 1 ]] || {
@@ -37,9 +37,10 @@ if [[ ! -f $peer/bzImage ]]; then
     say "KVM: $package"
 fi
 
-if ! newer "$peer/initrd" "$peer/bzImage" "$peer/bench_monitor" "$bench/bench_guest.elf"; then
+if ! newer "$peer/initrd" "$peer/bzImage" "$peer/bench_monitor" "$bench"/bench_guest{,_smp}.elf; then
     install -m 755 "$peer/bench_monitor" "$root/init"
     cp "$bench/bench_guest.elf" "$root/guest"
+  cp "$bench/bench_guest_smp.elf" "$root/guest_smp"
     find "$root" -exec touch -h -d @0 {} +
     (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0) >"$peer/initrd.part"
     mv "$peer/initrd.part" "$peer/initrd"

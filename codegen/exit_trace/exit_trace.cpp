@@ -23,8 +23,9 @@
 ///
 /// JSON is what `hv-verify --json` says of the image. `out` gets a line an instruction: address, bytes, how often,
 /// how often first behind an exit. `operations` gets the same for each operation that a guest marks
-/// (operation_marks.hpp), its number before, from 1, and nothing behind `how often`. An instruction belongs to the
-/// image by where it lies in physical memory: a guest may use the same addresses.
+/// (operation_marks.hpp), its number before, from 1, and nothing behind `how often`; there also those that execute
+/// outside the way of exits, while a processor of several waits. An instruction belongs to the image by where it lies
+/// in physical memory: a guest may use the same addresses.
 namespace {
 
 using address = std::uint64_t;
@@ -127,10 +128,13 @@ class trace {
         std::memcpy(&mark, bytes + nop.size(), sizeof mark);
         if (mark == hv::operation_marks::begin)
             qemu_plugin_register_vcpu_insn_exec_cb(i, &trace::begins, QEMU_PLUGIN_CB_NO_REGS, nullptr);
+        else if (mark == hv::operation_marks::again)
+            qemu_plugin_register_vcpu_insn_exec_cb(i, &trace::goes_on, QEMU_PLUGIN_CB_NO_REGS, nullptr);
         else if (mark == hv::operation_marks::end)
             qemu_plugin_register_vcpu_insn_exec_cb(i, &trace::ends, QEMU_PLUGIN_CB_NO_REGS, nullptr);
     }
     static void begins(unsigned, void*) { operation_ = ++operations_; }
+    static void goes_on(unsigned, void*) { operation_ = operations_.load(); }
     static void ends(unsigned, void*) { operation_ = 0; }
 
     static void executed(unsigned processor, void* data) {
@@ -141,11 +145,10 @@ class trace {
             now = world::hot;
             r.exits.fetch_add(1, std::memory_order_relaxed);
         }
-        if (now == world::hot) {
+        if (now == world::hot)
             r.count.fetch_add(1, std::memory_order_relaxed);
-            if (std::size_t const n{operation_}; n != 0 and n < r.in_operation.size())
-                r.in_operation[n].fetch_add(1, std::memory_order_relaxed);
-        }
+        if (std::size_t const n{operation_}; now != world::guest and n != 0 and n < r.in_operation.size())
+            r.in_operation[n].fetch_add(1, std::memory_order_relaxed);
         if (r.does == effect::enters)
             now = world::guest;
         else if (r.does == effect::leaves and now == world::hot)
