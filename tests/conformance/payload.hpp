@@ -11,7 +11,8 @@
 /// lines: `// processors: N`; `// also with: N...` for other numbers of them; `// shares: N` if as many of them share
 /// one of the host's; `// machine: NAME` if it needs another than the pc; `// also on: NAME...` for machines that it
 /// runs on besides; `// says: text` that the run must print; `// smoke: yes` if it belongs to those that always run on
-/// every combination; `// not on COMBINATION: reason` if an emulator cannot run it (qemu-svm, bochs-svm, bochs-vmx);
+/// every combination, `// long: N` if it may take N seconds and belongs to the long run; `// not on COMBINATION:
+/// reason` if an emulator cannot run it (qemu-svm, bochs-svm, bochs-vmx);
 /// `// reference: no, reason` if another implementation (QEMU) answers differently by right.
 namespace payload {
 
