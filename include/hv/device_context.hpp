@@ -65,7 +65,7 @@ template <typename Vcpu>
 class processor_context {
   public:
     explicit processor_context(Vcpu& processor) : vcpu_{processor} {}
-    ~processor_context() { vcpu_.show_route(); }
+    ~processor_context() { vcpu_.show_priority(); }
     processor_context(processor_context const&) = delete;
     auto operator=(processor_context const&) -> processor_context& = delete;
 
@@ -80,11 +80,21 @@ class processor_context {
     void send(interrupt_message const& message) { vcpu_.machine().deliver(message, &vcpu_); }
     void end_of_interrupt(std::uint8_t vector) { vcpu_.machine().end_of_interrupt(vector); }
 
-  private:
+  protected:
     Vcpu& vcpu_;
+
+  private:
     static constexpr instant unknown{-1}; // no machine's clock has gone so far
 
     instant now_{unknown};
+};
+
+/// The same for who may move what messages find the APIC by: registers that the guest writes, RESET and INIT.
+template <typename Vcpu>
+class register_context : public processor_context<Vcpu> {
+  public:
+    explicit register_context(Vcpu& processor) : processor_context<Vcpu>{processor} {}
+    ~register_context() { this->vcpu_.show_route(); }
 };
 
 } // namespace hv

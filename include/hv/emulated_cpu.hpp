@@ -78,7 +78,7 @@ class emulated_cpu {
     }
 
     void write_mmio(gpa address, unsigned size, std::uint64_t value) {
-        processor_context local{cpu_};
+        register_context local{cpu_};
         if (cpu_.local().write_mmio(local, address.value, size, value))
             return;
         machine_context context{cpu_.machine()};

@@ -15,6 +15,7 @@
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/vcpu_tasks.hpp>
+#include <hv/x86/apic.hpp>
 #include <hv/x86/control_checks.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/cpuid.hpp>
@@ -311,6 +312,9 @@ class exit_services {
 
     [[nodiscard, gnu::always_inline]] auto write_msr_at_once(exits::msr_write const& exit) -> bool {
         processor_context context{cpu_};
+        if constexpr (Vcpu::is_parallel and Vcpu::has_lapic) // who has others to speak to does it often
+            if (exit.index == x86::msr::x2apic_first + static_cast<unsigned>(x86::apic::reg::interrupt_command))
+                return cpu_.apic().write_command(context, exit.value);
         return cpu_.local().write_msr_at_once(context, exit.index, exit.value);
     }
 

@@ -21,11 +21,11 @@ class posted_requests {
         nmi = 1u << 0,
         external = 1u << 1, ///< ExtINT: the 8259 has the vector
         init = 1u << 2,
-        start_up = 1u << 3, ///< its vector lies in bits 8-15
-        lint0 = 1u << 4,    ///< an edge there
-        look = 1u << 5,     ///< at the machine: a deadline or the memory map moved
-        vectors = 1u << 6,
-        debugger = 1u << 7, ///< it suspended this processor, or resumed it; from bit 16 on: ends of `run`
+        start_up = 1u << 3,   ///< its vector lies in bits 8-15
+        lint0 = 1u << 4,      ///< an edge there
+        look = 1u << 5,       ///< at the machine: a deadline or the memory map moved
+        debugger = 1u << 7,   ///< it suspended this processor, or resumed it; from bit 16 on: ends of `run`
+        vectors = 0xfu << 24, ///< a bit for each word of them
     };
 
     /// Takes a message for this processor. True if nothing was waiting: then the poster has to make the processor look.
@@ -35,12 +35,14 @@ class posted_requests {
         case delivery_mode::lowest_priority: {
             auto const word = message.vector / 64u;
             auto const bit = std::uint64_t{1} << message.vector % 64;
-            if (message.level)
-                level_[word].fetch_or(bit, std::memory_order_relaxed);
-            else
-                level_[word].fetch_and(~bit, std::memory_order_relaxed);
+            if (((level_[word].load(std::memory_order_relaxed) & bit) != 0) != message.level) [[unlikely]] {
+                if (message.level)
+                    level_[word].fetch_or(bit, std::memory_order_relaxed);
+                else
+                    level_[word].fetch_and(~bit, std::memory_order_relaxed);
+            }
             vectors_[word].fetch_or(bit, std::memory_order_relaxed);
-            return post(request::vectors);
+            return exchange(0, first_word << word);
         }
         case delivery_mode::nmi:
             return post(request::nmi);
@@ -76,21 +78,26 @@ class posted_requests {
         [[nodiscard]] constexpr auto ends() const -> std::uint8_t { return static_cast<std::uint8_t>(flags >> 16); }
         /// Calls `accept` with a message for each vector.
         void for_each_vector(auto&& accept) const {
-            for (unsigned word{0}; word != vectors.size(); ++word)
+            for_each_word([&](unsigned word) {
                 for (auto rest = vectors[word]; rest != 0; rest &= rest - 1) {
                     auto const bit = static_cast<unsigned>(std::countr_zero(rest));
                     accept(interrupt_message{.vector = static_cast<std::uint8_t>(word * 64 + bit),
                                              .level = (level[word] >> bit & 1) != 0});
                 }
+            });
+        }
+        /// Calls `visit` with the number of each word that may have vectors.
+        void for_each_word(auto&& visit) const {
+            for (auto rest = flags / first_word; rest != 0; rest &= rest - 1)
+                visit(static_cast<unsigned>(std::countr_zero(rest)));
         }
     };
     [[nodiscard]] auto take() -> taken {
         taken all{.flags = flags_.exchange(0, std::memory_order_acq_rel)};
-        if (all.has(request::vectors))
-            for (unsigned word{0}; word != all.vectors.size(); ++word) {
-                all.vectors[word] = vectors_[word].exchange(0, std::memory_order_acq_rel);
-                all.level[word] = level_[word].load(std::memory_order_relaxed);
-            }
+        all.for_each_word([&](unsigned word) {
+            all.vectors[word] = vectors_[word].exchange(0, std::memory_order_acq_rel);
+            all.level[word] = level_[word].load(std::memory_order_relaxed);
+        });
         return all;
     }
 
@@ -104,6 +111,7 @@ class posted_requests {
 
   private:
     static constexpr std::uint32_t start_up_vector{0xff00};
+    static constexpr std::uint32_t first_word{1u << 24}; ///< of request::vectors, which are the highest bits
     [[nodiscard]] static constexpr auto number(request what) -> std::uint32_t {
         return static_cast<std::uint32_t>(what);
     }

@@ -173,7 +173,7 @@ template <typename Vcpu>
 template <typename Vcpu>
 [[nodiscard, gnu::noinline]] auto write_msr(Vcpu& cpu, std::uint32_t index, std::uint64_t value) -> bool {
     using answer = typename Vcpu::local_board::msr_answer;
-    processor_context context{cpu};
+    register_context context{cpu};
     if (auto const found = cpu.local().write_msr(context, index, value); found != answer::not_mine)
         return found == answer::done;
     if constexpr (Vcpu::shows_speculation_msrs)

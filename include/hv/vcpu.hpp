@@ -118,7 +118,7 @@ class vcpu {
         msrs_.reset();
         if constexpr (has_lapic) {
             apic().power_on(vm_->topology().apic_id(id_), id_ == 0);
-            processor_context<vcpu> context{*this};
+            register_context<vcpu> context{*this};
             local_.reset(context);
         }
         set_activity(id_ == 0 ? vcpu_activity::running : vcpu_activity::waits_for_start_up);
@@ -131,8 +131,10 @@ class vcpu {
     /// Sets what a guest loader decided, and what firmware would have done to the local APIC.
     void start(guest::start_state const& state) {
         apply(hardware_, state);
-        if constexpr (has_lapic)
+        if constexpr (has_lapic) {
             apic().set_virtual_wire();
+            show_route();
+        }
     }
 
     // The guest's TSC: the machine's, and what the guest added on this processor.
@@ -349,16 +351,18 @@ class vcpu {
     /// The least value wins a lowest-priority message. From any thread.
     [[nodiscard]] auto arbitration_priority() -> std::uint8_t {
         if constexpr (is_parallel)
-            return route().priority;
+            return shared_.priority.load(std::memory_order_relaxed);
         else
             return apic().arbitration_priority();
     }
+    /// Lets others see these.
     void show_route() {
-        if constexpr (is_parallel and has_lapic) {
-            auto now = apic().route();
-            now.priority = apic().arbitration_priority();
-            shared_.route.store(now.word(), std::memory_order_release);
-        }
+        if constexpr (is_parallel and has_lapic)
+            shared_.route.store(apic().route().word(), std::memory_order_release);
+    }
+    void show_priority() {
+        if constexpr (is_parallel and has_lapic)
+            shared_.priority.store(apic().arbitration_priority(), std::memory_order_relaxed);
     }
 
     [[nodiscard]] auto shared() -> vcpu_shared&

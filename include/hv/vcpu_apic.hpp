@@ -63,7 +63,7 @@ template <typename Vcpu>
 template <typename Vcpu>
 void write_apic(Vcpu& cpu, std::uint16_t offset, std::uint32_t value) {
     if constexpr (Vcpu::has_lapic) {
-        processor_context context{cpu};
+        register_context context{cpu};
         if (cpu.apic().x2apic())
             static_cast<void>(cpu.local().write_msr(context, x86::msr::x2apic_first + offset / 16, value));
         else

@@ -25,6 +25,7 @@ enum class vcpu_activity : std::uint8_t { running, halted, waits_for_start_up };
 struct vcpu_shared {
     alignas(64) posted_requests posted{};
     alignas(64) std::atomic<std::uint64_t> route{}; ///< a lapic_route
+    std::atomic<std::uint8_t> priority{};           ///< what lowest-priority arbitration compares
     vcpu_hold hold{};
     std::atomic<bool> sleeps_for_ever{false}; ///< unless another processor ends that
     instant wakes_at{never};                  ///< of who looked last whether it is ready
@@ -45,7 +46,7 @@ template <typename Vcpu>
     hardware.set_cr0((hardware.cr0() & ~kept) | (cr0 & kept));
     cpu.events().clear();
     if constexpr (Vcpu::has_lapic) {
-        processor_context context{cpu};
+        register_context context{cpu};
         cpu.apic().initialize(context);
     }
     cpu.set_activity(vcpu_activity::waits_for_start_up);

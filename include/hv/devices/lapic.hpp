@@ -132,10 +132,12 @@ class lapic {
 
     // What arrives from outside.
 
-    /// By what messages find it, without the priority.
+    /// By what messages find it.
     [[nodiscard]] constexpr auto route() const -> lapic_route { return registers_.route(); }
     /// The least value wins a lowest-priority message.
-    [[nodiscard]] constexpr auto arbitration_priority() const -> std::uint8_t { return registers_.apr(); }
+    [[nodiscard]] constexpr auto arbitration_priority() const -> std::uint8_t {
+        return registers_.apr(in_service_, highest_request_);
+    }
     /// Takes a message that matches. Says `interrupt` only if a vector became pending that was not before.
     constexpr auto accept(auto&, interrupt_message const& message) -> lapic_request {
         if (not enabled() or message.deassert)
@@ -189,6 +191,9 @@ class lapic {
     /// False: nothing was done, `write_msr` says what the write means. Moves no deadline.
     [[nodiscard, gnu::always_inline]] constexpr auto write_msr_at_once(auto& context, std::uint32_t index,
                                                                        std::uint64_t value) -> bool;
+
+    /// A write to ICR as an MSR. False: it means a fault, and nothing was done.
+    [[nodiscard, gnu::noinline]] auto write_command(auto& context, std::uint64_t value) -> bool;
 
     // A processor that runs the APIC itself while the guest is in.
 

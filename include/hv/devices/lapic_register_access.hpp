@@ -111,6 +111,14 @@ constexpr auto lapic::write_msr_at_once(auto& context, std::uint32_t index, std:
     return false;
 }
 
+auto lapic::write_command(auto& context, std::uint64_t value) -> bool {
+    if (not x2apic() or not x2apic_accepts(reg::interrupt_command, value))
+        return false;
+    registers_.icr = value & ~std::uint64_t{x86::apic::icr::delivery_status};
+    send(context, value);
+    return true;
+}
+
 auto lapic::write_other_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
     if (index == x86::msr::ia32_apic_base)
         return write_apic_base(value);
@@ -118,14 +126,11 @@ auto lapic::write_other_msr(auto& context, std::uint32_t index, std::uint64_t va
     if (not x2apic() or not lapic_access::contains(lapic_access::x2apic_writable, number))
         return false;
     auto const which = static_cast<reg>(number);
+    if (which == reg::interrupt_command)
+        return write_command(context, value);
     if (not x2apic_accepts(which, value))
         return false;
-    if (which == reg::interrupt_command) {
-        registers_.icr = value & ~std::uint64_t{x86::apic::icr::delivery_status};
-        send(context, value);
-    } else {
-        write_register(context, which, static_cast<std::uint32_t>(value));
-    }
+    write_register(context, which, static_cast<std::uint32_t>(value));
     return true;
 }
 
@@ -140,7 +145,7 @@ constexpr auto lapic::read_register(auto& context, reg number) const -> std::uin
     case reg::task_priority:
         return r.tpr;
     case reg::arbitration_priority:
-        return r.apr();
+        return r.apr(in_service_, highest_request_);
     case reg::processor_priority:
         return processor_priority_;
     case reg::logical_destination:

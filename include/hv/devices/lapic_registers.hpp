@@ -121,10 +121,12 @@ struct lapic_registers {
         auto const priority = static_cast<std::uint8_t>(in_service & 0xf0);
         return (tpr & 0xf0) >= priority ? tpr : priority;
     }
-    /// What lowest-priority arbitration compares. SDM Vol. 3A, "Arbitration Priority Register (APR)".
-    [[nodiscard, gnu::noinline]] constexpr auto apr() const -> std::uint8_t {
-        auto const in_service = isr.highest() & 0xf0;
-        auto const requested = irr.highest() & 0xf0;
+    /// What lowest-priority arbitration compares, by the highest vectors of ISR and IRR. SDM Vol. 3A, "Arbitration
+    /// Priority Register (APR)".
+    [[nodiscard]] constexpr auto apr(std::uint8_t highest_in_service, std::uint8_t highest_requested) const
+        -> std::uint8_t {
+        auto const in_service = highest_in_service & 0xf0;
+        auto const requested = highest_requested & 0xf0;
         auto const task = tpr & 0xf0;
         if (task >= requested and task > in_service)
             return tpr;
@@ -132,7 +134,6 @@ struct lapic_registers {
         return static_cast<std::uint8_t>(highest > requested ? highest : requested);
     }
 
-    /// Without the priority.
     [[nodiscard]] constexpr auto route() const -> lapic_route {
         return {.id = id,
                 .logical = static_cast<std::uint8_t>(ldr >> 24),

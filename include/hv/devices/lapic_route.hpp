@@ -11,24 +11,22 @@ namespace hv {
 /// What messages find a local APIC by. It fits into one word, so that a processor can show it to all others at once.
 struct lapic_route {
     std::uint32_t id{};
-    std::uint8_t logical{};  ///< LDR of xAPIC mode
-    std::uint8_t model{};    ///< DFR of xAPIC mode: Fh is flat, 0 clusters
-    std::uint8_t priority{}; ///< what lowest-priority arbitration compares
-    bool enabled{};          ///< IA32_APIC_BASE
+    std::uint8_t logical{}; ///< LDR of xAPIC mode
+    std::uint8_t model{};   ///< DFR of xAPIC mode: Fh is flat, 0 clusters
+    bool enabled{};         ///< IA32_APIC_BASE
     bool software_enabled{};
     bool x2apic{};
 
     constexpr auto operator==(lapic_route const&) const -> bool = default;
 
     [[nodiscard]] constexpr auto word() const -> std::uint64_t {
-        return id | std::uint64_t{logical} << 32 | std::uint64_t{priority} << 40 | std::uint64_t{model} << 48 |
-               std::uint64_t{enabled} << 52 | std::uint64_t{software_enabled} << 53 | std::uint64_t{x2apic} << 54;
+        return id | std::uint64_t{logical} << 32 | std::uint64_t{model} << 48 | std::uint64_t{enabled} << 52 |
+               std::uint64_t{software_enabled} << 53 | std::uint64_t{x2apic} << 54;
     }
     [[nodiscard]] static constexpr auto of(std::uint64_t word) -> lapic_route {
         return {.id = static_cast<std::uint32_t>(word),
                 .logical = static_cast<std::uint8_t>(word >> 32),
                 .model = static_cast<std::uint8_t>(word >> 48 & 0xf),
-                .priority = static_cast<std::uint8_t>(word >> 40),
                 .enabled = (word >> 52 & 1) != 0,
                 .software_enabled = (word >> 53 & 1) != 0,
                 .x2apic = (word >> 54 & 1) != 0};
@@ -77,8 +75,7 @@ struct lapic_route {
         return a >> width == b >> width and (a & b & ((1u << width) - 1)) != 0;
     }
 };
-static_assert(
-    lapic_route::of(lapic_route{.id = 7, .logical = 0x80, .model = 0xf, .priority = 0x21, .enabled = true}.word()) ==
-    lapic_route{.id = 7, .logical = 0x80, .model = 0xf, .priority = 0x21, .enabled = true});
+static_assert(lapic_route::of(lapic_route{.id = 7, .logical = 0x80, .model = 0xf, .enabled = true}.word()) ==
+              lapic_route{.id = 7, .logical = 0x80, .model = 0xf, .enabled = true});
 
 } // namespace hv

@@ -18,7 +18,7 @@ namespace hv::lapic_saved {
     page.id = r.id_register();
     page.version = lapic_registers::version;
     page.tpr = r.tpr;
-    page.apr = r.apr();
+    page.apr = r.apr(r.isr.highest(), r.irr.highest());
     page.ldr = r.ldr_register();
     page.dfr = r.dfr;
     page.svr = r.svr;
