@@ -108,7 +108,7 @@ class vcpu {
         return operations_->fetch_state(direct_);
     }
     [[nodiscard]] auto opcode_length() const -> std::uint8_t
-        requires remembers_code<typename Backend::vcpu>
+        requires knows_opcodes<typename Backend::vcpu>
     {
         return operations_->opcode_length(direct_);
     }

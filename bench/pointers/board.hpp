@@ -133,6 +133,7 @@ class board<pointers::registered<meta::types<Devices...>>> : public board<meta::
             return msr_answer::not_mine;
         return handler->write(handler->argument, &context, index, value) ? msr_answer::done : msr_answer::fault;
     }
+    [[nodiscard]] static auto read_msr_at_once(std::uint32_t, std::uint64_t&) -> bool { return false; }
     /// The handler asks the device.
     template <typename Context>
     [[nodiscard]] static auto write_msr_at_once(Context&, std::uint32_t, std::uint64_t) -> bool {

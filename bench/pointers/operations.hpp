@@ -161,10 +161,10 @@ inline constexpr operations<Backend, Host> operations_of = [] {
     };
     if constexpr (tells_next_rip<vcpu>)
         table.next_rip = [](vcpu const& v) { return v.next_rip(); };
-    if constexpr (remembers_code<vcpu>) {
+    if constexpr (remembers_code<vcpu>)
         table.fetch_state = [](vcpu const& v) { return v.fetch_state(); };
+    if constexpr (knows_opcodes<vcpu>)
         table.opcode_length = [](vcpu const& v) { return v.opcode_length(); };
-    }
     return table;
 }();
 

@@ -108,7 +108,7 @@ class cpuid_table {
         return function & 0x3fff'ffff;
     }
     [[nodiscard]] static constexpr auto place_of(std::uint32_t function) -> std::size_t {
-        return (function >> 30) * numbers + function % numbers;
+        return function * 0x200'0001u >> 25; // range and number: 7 bits, all different
     }
     [[nodiscard]] constexpr auto first_of(std::uint32_t function) const -> std::size_t {
         if (number_of(function) < numbers) [[likely]]

@@ -14,6 +14,7 @@ namespace hv {
 enum class [[nodiscard]] verdict : std::uint8_t {
     resume,   ///< enter again at the same instruction (or where the handler put RIP)
     advance,  ///< enter again behind the instruction that caused the exit
+    again,    ///< enter again at once: the guest's registers moved and nothing else; of built-in services only
     leave,    ///< give control back to the caller of run
     not_mine, ///< of a user's handler only: ask the next one
 };

@@ -26,6 +26,22 @@ using of_instructions = meta::types<io_port, cpuid, msr_read, msr_write, nested_
 template <typename Exit>
 inline constexpr bool is_of_instruction = meta::contains<Exit, of_instructions>;
 
+/// Exits in place of an instruction, before any of it was executed. None of them interrupts the delivery of an event:
+/// that was over when the instruction began. SDM Vol. 3C, "Information for VM Exits That Occur During Event Delivery";
+/// APM Vol. 2, "Event Injection" on EXITINTINFO.
+using of_intercepts = meta::types<io_port, cpuid, hlt, msr_read, msr_write, hypercall, pause, tsc_read>;
+
+template <typename Exit>
+inline constexpr bool is_intercept = meta::contains<Exit, of_intercepts>;
+
+/// Exits that guests seldom take: what comes before their service may stand apart.
+using rare = meta::types<control_register, debug_register, descriptor_table, exception, undefined_instruction, xsetbv,
+                         cache_control, monitor, mwait, rdpmc, nmi_window, machine_check, task_switch, triple_fault,
+                         entry_failed, isolation_broken, unknown>;
+
+template <typename Exit>
+inline constexpr bool is_rare = meta::contains<Exit, rare>;
+
 namespace detail {
 template <typename List>
 inline constexpr std::array<char const*, 0> names_of{};

@@ -22,6 +22,7 @@
 #include <hv/x86/msr.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace hv {
 
@@ -64,9 +65,9 @@ class exit_services {
     [[gnu::always_inline]] auto on(exits::cpuid const&) -> verdict {
         auto const function = static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rax));
         if (auto const& leaf = cpu_.cpuid().candidate(function); leaf.at_once == function) [[likely]]
-            set_cpuid(leaf.values);
+            set_cpuid(cpu_, leaf.values);
         else
-            answer_cpuid(function);
+            answer_cpuid(cpu_, function);
         return verdict::advance;
     }
 
@@ -74,7 +75,7 @@ class exit_services {
     auto on(exits::hlt const&) -> verdict {
         if (not event_delivery<Vcpu>{cpu_}.has_wake_up() and not sleep())
             return verdict::resume;
-        if constexpr (remembers_code<typename Vcpu::hardware_type>) {
+        if constexpr (knows_opcodes<typename Vcpu::hardware_type>) {
             constexpr std::byte hlt{0xf4};
             auto const* const code = emulated_cpu<Vcpu>{cpu_}.recent_code();
             if (code != nullptr and *code == hlt) [[likely]] {
@@ -86,14 +87,18 @@ class exit_services {
     }
 
     [[gnu::always_inline]] auto on(exits::msr_read const& exit) -> verdict {
-        auto const found = read_msr(cpu_, exit.index);
-        if (not found) [[unlikely]] {
-            ++cpu_.stats().refused_msrs;
-            cpu_.raise_gp();
-            return verdict::resume;
+        std::uint64_t value{};
+        if (not std::as_const(cpu_.local()).read_msr_at_once(exit.index, value)) {
+            auto const found = read_msr(cpu_, exit.index);
+            if (not found) [[unlikely]] {
+                ++cpu_.stats().refused_msrs;
+                cpu_.raise_gp();
+                return verdict::resume;
+            }
+            value = found.value;
         }
-        cpu_.set_gpr(x86::gpr::rax, found.value & 0xffffffff);
-        cpu_.set_gpr(x86::gpr::rdx, found.value >> 32);
+        cpu_.set_gpr(x86::gpr::rax, value & 0xffffffff);
+        cpu_.set_gpr(x86::gpr::rdx, value >> 32);
         return verdict::advance;
     }
 
@@ -318,14 +323,14 @@ class exit_services {
         return cpu_.local().write_msr_at_once(context, exit.index, exit.value);
     }
 
-    [[gnu::always_inline]] void set_cpuid(x86::cpuid_result const& values) {
-        cpu_.set_gpr(x86::gpr::rax, values.eax);
-        cpu_.set_gpr(x86::gpr::rbx, values.ebx);
-        cpu_.set_gpr(x86::gpr::rcx, values.ecx);
-        cpu_.set_gpr(x86::gpr::rdx, values.edx);
+    [[gnu::always_inline]] static void set_cpuid(Vcpu& cpu, x86::cpuid_result const& values) {
+        cpu.set_gpr(x86::gpr::rax, values.eax);
+        cpu.set_gpr(x86::gpr::rbx, values.ebx);
+        cpu.set_gpr(x86::gpr::rcx, values.ecx);
+        cpu.set_gpr(x86::gpr::rdx, values.edx);
     }
-    [[gnu::noinline]] void answer_cpuid(std::uint32_t function) {
-        set_cpuid(read_cpuid(cpu_, function, static_cast<std::uint32_t>(cpu_.gpr(x86::gpr::rcx))));
+    [[gnu::noinline]] static void answer_cpuid(Vcpu& cpu, std::uint32_t function) {
+        set_cpuid(cpu, read_cpuid(cpu, function, static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx))));
     }
 
     [[nodiscard, gnu::noinline]] static auto on_string(Vcpu& cpu, exits::io_port const& exit) -> verdict {

@@ -82,4 +82,14 @@ concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* me
     { h.panic(text) } -> std::same_as<void>;
 };
 
+/// Whether CR2 of the host's processors is left alone while a vCPU is attached: the host takes no page fault meanwhile.
+/// Such a host says so by `static constexpr bool keeps_cr2{true}`.
+template <typename H>
+inline constexpr bool keeps_cr2 = [] {
+    if constexpr (requires { H::keeps_cr2; })
+        return H::keeps_cr2;
+    else
+        return false;
+}();
+
 } // namespace hv

@@ -30,6 +30,7 @@
 #include <hv/vcpu_phase.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/vcpu_shared.hpp>
+#include <hv/vcpu_step.hpp>
 #include <hv/vcpu_turn.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
@@ -184,10 +185,15 @@ class vcpu {
                     renew_apic();
                     event_delivery<vcpu>{*this}.deliver_vectors();
                 }
-            trace_entry();
-            auto const decision = backend::enter(host, processor, hardware_, *this);
+            auto decision = verdict::again;
+            do {
+                trace_entry();
+                decision = backend::enter(host, processor, hardware_, *this);
+                if (decision == verdict::resume) [[likely]]
+                    break;
+            } while (decision == verdict::again);
             if (decision == verdict::advance) [[likely]]
-                advance();
+                step_over(*this);
             else if (decision == verdict::leave) [[unlikely]]
                 break;
         }
@@ -206,21 +212,17 @@ class vcpu {
     [[gnu::always_inline]] auto on(Exit const& exit) -> verdict {
         stats_.template count<Exit>();
         trace_exit(exit);
-        if (auto const interrupted = hardware_.take_interrupted_event(); interrupted.valid()) [[unlikely]] {
-            ++stats_.interrupted_deliveries;
-            (void)events_.set_interrupted(interrupted);
-        }
-        apic_is_stale_ = leaves_apic_alone<Exit>;
-        if constexpr (not leaves_apic_alone<Exit>)
-            fetch_apic(*this);
-        if constexpr (not exits::is_of_instruction<Exit> and not std::is_same_v<Exit, exits::interrupt_window>)
-            requests_.look();
+        if constexpr (exits::is_rare<Exit>)
+            begin_rare_service();
+        else
+            begin_service<Exit>();
         auto const decision = serve(exit);
-        if constexpr (requires { exit.next_rip; })
-            if (decision == verdict::advance and exit.next_rip != 0) [[likely]] {
-                finish_instruction(hardware_, exit.next_rip, events_);
-                return verdict::resume;
-            }
+        if constexpr (exits::is_intercept<Exit>)
+            if (decision == verdict::advance)
+                if (auto const next = end_of_instruction(*this, exit); not is_unknown_or_wrapped(next)) [[likely]] {
+                    bool const plain{retire_instruction(hardware_, next, events_)};
+                    return moves_registers_only<Exit> and plain and not is_waiting_ ? verdict::again : verdict::resume;
+                }
         return decision;
     }
 
@@ -371,6 +373,8 @@ class vcpu {
         return shared_;
     }
     [[nodiscard]] auto activity() const -> vcpu_activity { return activity_; }
+    /// The entry that is prepared leaves an interrupt to the next.
+    void note_waiting() { is_waiting_ = true; }
     void set_activity(vcpu_activity now) {
         activity_ = now;
         requests_.look();
@@ -449,13 +453,35 @@ class vcpu {
         has_lapic and not runs_apic and not has_handler<Exit> and
         meta::contains<Exit, meta::types<exits::io_port, exits::cpuid, exits::hypercall>>};
 
+    /// Exits whose service gives an entry nothing to look at but what the last one left.
+    template <typename Exit>
+    static constexpr bool moves_registers_only{not is_parallel and not runs_apic and not has_handler<Exit> and
+                                               meta::contains<Exit, meta::types<exits::cpuid, exits::hypercall>>};
+
     template <typename Exit>
     [[gnu::always_inline]] auto serve(Exit const& exit) -> verdict {
         if constexpr (has_handler<Exit>)
             if (auto const answer = handlers_.on(exit, *this); answer != verdict::not_mine)
-                return answer;
+                return answer == verdict::again ? verdict::resume : answer;
         return exit_services<vcpu>{*this}.on(exit);
     }
+
+    /// What comes before the service of an exit: an event that it interrupted, the local APIC's state, and whether the
+    /// next entry has to look.
+    template <typename Exit>
+    [[gnu::always_inline]] void begin_service() {
+        if constexpr (not exits::is_intercept<Exit>)
+            if (auto const interrupted = hardware_.take_interrupted_event(); interrupted.valid()) [[unlikely]] {
+                ++stats_.interrupted_deliveries;
+                (void)events_.set_interrupted(interrupted);
+            }
+        apic_is_stale_ = leaves_apic_alone<Exit>;
+        if constexpr (not leaves_apic_alone<Exit>)
+            fetch_apic(*this);
+        if constexpr (not exits::is_of_instruction<Exit> and not std::is_same_v<Exit, exits::interrupt_window>)
+            requests_.look();
+    }
+    [[gnu::noinline]] void begin_rare_service() { begin_service<exits::unknown>(); }
 
     /// Makes up for exits that left the local APIC alone.
     void renew_apic() {
@@ -526,6 +552,7 @@ class vcpu {
         if (not delivery.deliver()) [[unlikely]]
             return false;
         requests_.look(delivery.waits());
+        is_waiting_ = (requests_.waiting() | events_.waiting()) != 0;
         lend_apic(*this);
         return true;
     }
@@ -540,38 +567,6 @@ class vcpu {
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
     }
 
-    /// RIP behind the instruction that exited, where the processor says it, else 0.
-    [[nodiscard, gnu::always_inline]] auto next_rip() -> std::uint64_t {
-        if constexpr (requires { hardware_.next_rip(); })
-            return hardware_.next_rip();
-        auto const length = hardware_.instruction_length();
-        return length != 0 ? rip() + length : 0;
-    }
-
-    /// Moves behind the instruction that exited.
-    [[gnu::always_inline]] void advance() {
-        if (auto const next = next_rip(); next != 0)
-            return finish_instruction(hardware_, next, events_);
-        if constexpr (remembers_code<hardware_type>)
-            if (auto const opcode = hardware_.opcode_length(); opcode != 0) [[likely]] {
-                emulated_cpu<vcpu> cpu{*this};
-                if (auto const length = instruction_length_at_once(cpu, opcode); length != 0) [[likely]]
-                    return retire_instruction(hardware_, rip() + length, events_); // 64-bit code
-            }
-        advance_decoded();
-    }
-
-    /// The same where neither the processor nor a glance tells the length.
-    [[gnu::noinline]] void advance_decoded() {
-        emulated_cpu<vcpu> cpu{*this};
-        auto const found = hv::instruction_length(cpu);
-        if (not found.stop) [[likely]]
-            return finish_instruction(hardware_, rip() + found.length, events_);
-        conclude(
-            *this,
-            {.kind = found.stop.kind, .exception = found.stop.exception, .qualification = found.stop.qualification});
-    }
-
     void trace_entry() {
         if constexpr (Machine::trace::enabled)
             trace_.end(host().tsc());
@@ -584,6 +579,7 @@ class vcpu {
                          host().tsc());
     }
 
+    hardware_type hardware_{}; // first: one register leads to it and to what follows
     machine_type* vm_{};
     std::uint32_t id_{};
     std::uint64_t translations_seen_{~std::uint64_t{0}};
@@ -591,9 +587,9 @@ class vcpu {
     stay stay_{};
     std::uint64_t tsc_adjustment_{};
     run_requests requests_{};
+    bool is_waiting_{true}; ///< an entry since the last look at everything left something to the next
     bool apic_is_stale_{};
     vcpu_activity activity_{vcpu_activity::running};
-    hardware_type hardware_{};
     event_queue events_{};
     code_pages recent_code_{};
     plain_moves recent_moves_{};

@@ -71,8 +71,10 @@ class event_delivery {
             inject_vector(vector);
         cpu_.hardware().request_interrupt_window(waits);
         if constexpr (Vcpu::has_lapic)
-            if (waits)
+            if (waits) {
                 cpu_.apic().ask_again();
+                cpu_.note_waiting();
+            }
     }
 
     /// Whether `deliver` left an interrupt that the guest did not take.

@@ -95,20 +95,26 @@ inline constexpr std::uint64_t single_step_cause{1u << 14};
 
 /// The rest of retiring an instruction that began with RF or TF.
 template <typename Hardware>
-[[gnu::noinline]] void retire_flags(Hardware& hardware, std::uint64_t flags, event_queue& events) {
+[[gnu::noinline]] void retire_flags(Hardware& hardware, event_queue& events) {
+    auto const flags = hardware.rflags();
     hardware.set_rflags(flags & ~x86::rflags::rf);
     if ((flags & x86::rflags::tf) != 0)
         raise_debug_trap(hardware, events, single_step_cause);
 }
 
 /// Retires the present instruction: RIP moves to `next`, which ends the interrupt shadow, RF falls, and a set TF raises
-/// the single-step trap. SDM Vol. 3B, "Single-Step Exception Condition".
+/// the single-step trap. Whether that was all of the first. SDM Vol. 3B, "Single-Step Exception Condition".
 template <typename Hardware>
-[[gnu::always_inline]] inline void retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    auto const flags = hardware.rflags();
-    hardware.set_rip(next);
-    if ((flags & (x86::rflags::rf | x86::rflags::tf)) != 0) [[unlikely]]
-        retire_flags(hardware, flags, events);
+[[gnu::always_inline]] inline auto retire_instruction(Hardware& hardware, std::uint64_t next, event_queue& events)
+    -> bool {
+    if constexpr (requires { hardware.retire(next); })
+        hardware.retire(next);
+    else
+        hardware.set_rip(next);
+    bool const plain{(hardware.rflags() & (x86::rflags::rf | x86::rflags::tf)) == 0};
+    if (not plain) [[unlikely]]
+        retire_flags(hardware, events);
+    return plain;
 }
 
 /// RIP behind an instruction that ends in a multiple of 4 GiB or crosses it: only 64-bit code goes on there.
@@ -117,10 +123,15 @@ template <typename Hardware>
     return is_64_bit(hardware) ? next : next & 0xffff'ffff;
 }
 
+/// Whether `next`, behind an instruction, is 0 or may have to be cut to the width of RIP.
+[[nodiscard]] constexpr auto is_unknown_or_wrapped(std::uint64_t next) -> bool {
+    return static_cast<std::uint32_t>(next) < 16; // no instruction is longer
+}
+
 /// Retires an instruction that ends before `next`: RIP moves in its width.
 template <typename Hardware>
 [[gnu::always_inline]] inline void finish_instruction(Hardware& hardware, std::uint64_t next, event_queue& events) {
-    if (static_cast<std::uint32_t>(next) < 16) [[unlikely]] // no instruction is longer
+    if (is_unknown_or_wrapped(next)) [[unlikely]]
         next = wrapped(hardware, next);
     retire_instruction(hardware, next, events);
 }

@@ -47,6 +47,7 @@ struct tsc_report {
 class host {
   public:
     static constexpr bool callers_are_serial{true};
+    static constexpr bool keeps_cr2{true}; // its page faults are panics
     static constexpr std::uint8_t panic_status{3};
 
     using fpu_area = bare::fpu_area;

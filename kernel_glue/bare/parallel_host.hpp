@@ -19,6 +19,7 @@ namespace hv::bare {
 class parallel_host {
   public:
     static constexpr bool callers_are_serial{false};
+    static constexpr bool keeps_cr2{true}; // its page faults are panics
     static constexpr std::size_t most_processors{64};
 
     using fpu_area = bare::fpu_area;

@@ -97,11 +97,15 @@ concept vcpu_registers =
         { v.set_msr(msr, value) } -> std::same_as<status>;
     };
 
-/// A virtual processor that answers cheaply whether instructions are fetched as before. Of use where exits do not tell
-/// the length of their instruction.
+/// A virtual processor that answers cheaply whether instructions are fetched as before.
 template <typename V>
 concept remembers_code = requires(V const& c) {
     { c.fetch_state() } -> std::same_as<std::array<std::uint64_t, 3>>;
+};
+
+/// One whose exits may not tell the length of their instruction, but its opcode.
+template <typename V>
+concept knows_opcodes = remembers_code<V> and requires(V const& c) {
     { c.opcode_length() } -> std::same_as<std::uint8_t>; // of the last exit's instruction, if it begins with 0Fh, or 0
 };
 

@@ -117,6 +117,10 @@ class board<meta::types<Devices...>> {
         return meta::search<tables::msrs>(index, visitor);
     }
 
+    /// Asks the devices that answer some reads without `read_msr`. Nothing moves.
+    [[nodiscard, gnu::always_inline]] auto read_msr_at_once(std::uint32_t index, std::uint64_t& value) const -> bool {
+        return (read_msr_at_once<Devices>(index, value) or ...);
+    }
     /// Asks the devices that answer some writes without `write_msr`. False: nothing was done.
     template <typename Context>
     [[nodiscard, gnu::always_inline]] auto write_msr_at_once(Context& context, std::uint32_t index, std::uint64_t value)
@@ -354,6 +358,14 @@ class board<meta::types<Devices...>> {
         claimed = any;
     }
 
+    template <typename Device>
+    [[nodiscard, gnu::always_inline]] auto read_msr_at_once(std::uint32_t index, std::uint64_t& value) const -> bool {
+        auto const& device = meta::get<meta::index_of<Device, Devices...>>(devices_);
+        if constexpr (requires { device.read_msr_at_once(index, value); })
+            return device.read_msr_at_once(index, value);
+        else
+            return false;
+    }
     template <typename Device, typename Context>
     [[nodiscard, gnu::always_inline]] auto write_msr_at_once(Context& context, std::uint32_t index, std::uint64_t value)
         -> bool {

@@ -187,6 +187,9 @@ class lapic {
 
     [[nodiscard]] constexpr auto read_msr(auto& context, std::uint32_t index, std::uint64_t& out) -> bool;
     [[nodiscard]] constexpr auto write_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool;
+    /// The reads that move nothing and take no search. False: `read_msr` says what the read means.
+    [[nodiscard, gnu::always_inline]] constexpr auto read_msr_at_once(std::uint32_t index, std::uint64_t& out) const
+        -> bool;
     /// The two writes that most interrupts take, end of interrupt and self IPI, where nothing is wrong with them.
     /// False: nothing was done, `write_msr` says what the write means. Moves no deadline.
     [[nodiscard, gnu::always_inline]] constexpr auto write_msr_at_once(auto& context, std::uint32_t index,

@@ -85,6 +85,13 @@ constexpr auto lapic::read_msr(auto& context, std::uint32_t index, std::uint64_t
     return true;
 }
 
+constexpr auto lapic::read_msr_at_once(std::uint32_t index, std::uint64_t& out) const -> bool {
+    if (index != x86::msr::ia32_apic_base)
+        return false;
+    out = registers_.apic_base;
+    return true;
+}
+
 constexpr auto lapic::write_msr(auto& context, std::uint32_t index, std::uint64_t value) -> bool {
     if (index == x86::msr::ia32_tsc_deadline) {
         registers_.timer.set_tsc_deadline(context, value);

@@ -61,6 +61,22 @@ TEST_CASE("a processor with nothing but nested paging runs guests") {
     CHECK(seat.cpu.instruction_length() == 2);
 }
 
+TEST_CASE("the RIP behind an instruction comes from the present processor or is unknown") {
+    recording_handler handler;
+    svm_seat able;
+    able.cpu.set_rip(0x1000);
+    able.will_exit(exits::cpuid{}, 2);
+    CHECK(able.enter(handler) == verdict::leave);
+    CHECK(able.cpu.end_of_instruction() == 0x1002);
+    able.cpu.detach(able.host, able.processors[0]);
+    able.cpu.attach(able.host, able.processors[0]);
+    CHECK(able.cpu.end_of_instruction() == 0); // a processor without nRIP would leave what the last one stored
+    plain_seat plain;
+    plain.will_exit(exits::cpuid{}, 2);
+    CHECK(plain.enter(handler) == verdict::leave);
+    CHECK(plain.cpu.end_of_instruction() == 0);
+}
+
 TEST_CASE("ASIDs are never zero, never shared in a generation, and a new generation flushes everything") {
     backends::address_spaces spaces;
     spaces.start(4);

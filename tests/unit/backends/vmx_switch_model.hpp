@@ -83,6 +83,7 @@ struct modelled_vmx_switch {
     [[nodiscard]] static auto vmclear(hpa v) { return model->vmclear(v); }
     [[nodiscard]] static auto vmptrld(hpa v) { return model->vmptrld(v); }
     [[nodiscard]] static auto vmread(std::uint64_t e) { return model->vmread(static_cast<std::uint32_t>(e)); }
+    [[nodiscard]] static auto vmread_certain(std::uint64_t e) -> std::uint64_t { return vmread(e); }
     static void vmread_into(std::uint64_t& value, std::uint64_t e) { value = vmread(e); }
     static void vmwrite_certain(std::uint64_t e, std::uint64_t value) {
         if (not model->vmwrite(static_cast<std::uint32_t>(e), value))

@@ -30,8 +30,12 @@ struct only_io {
         return verdict::advance;
     }
 };
+struct told_of_faults {
+    auto on(exits::nested_page_fault const&, auto&) -> verdict { return answer; }
+    verdict answer{verdict::not_mine};
+};
 struct handled_pc : fake_pc {
-    using handlers = exit_chain<told<'a'>, only_io, told<'b'>, leave_at_pause>;
+    using handlers = exit_chain<told<'a'>, only_io, told<'b'>, told_of_faults, leave_at_pause>;
 };
 
 struct jumper {
@@ -48,6 +52,17 @@ struct stopper {
         cpu.machine().stop({.kind = stop_kind::requested, .text = "enough", .code = 5});
         return verdict::advance;
     }
+};
+template <verdict Answer>
+struct stopper_that_answers {
+    auto on(exits::cpuid const&, auto& cpu) -> verdict {
+        cpu.machine().stop({.kind = stop_kind::requested});
+        return Answer;
+    }
+};
+template <verdict Answer>
+struct stopping_answering_pc : fake_pc {
+    using handlers = exit_chain<stopper_that_answers<Answer>, leave_at_pause>;
 };
 struct stopping_pc : fake_pc {
     using handlers = exit_chain<stopper, leave_at_pause>;
@@ -66,7 +81,7 @@ TEST_CASE("handlers are asked in order, and the built-in service last") {
     m.run({script::set{gpr::rax, 0}, m.leaf_0});
     CHECK(m.a().asked == "a");
     CHECK(m.b().asked == "b");
-    CHECK(m.rax() == 0xd); // the library's answer
+    CHECK(m.rax() == 0x1f); // the library's answer
     CHECK(m.gpr(gpr::rbx) != 'b');
 }
 
@@ -112,8 +127,8 @@ TEST_CASE("an event whose delivery was interrupted by an exit that leaves is not
     m.apic().set_virtual_wire();
     m.interrupts(true);
     m.machine->deliver({.destination = 0, .vector = 0x44}, nullptr);
-    m.guest().delivery_will_exit(exits::cpuid{});
-    m.a().answer = verdict::leave;
+    m.guest().delivery_will_exit(exits::nested_page_fault{gpa{0x5000}, access::read, false, false, {}});
+    m.cpu().handlers().get<told_of_faults>().answer = verdict::leave;
     m.run({script::set{gpr::rcx, 9}});
     CHECK(m.delivered().empty());
     m.cpu().run();
@@ -126,6 +141,16 @@ TEST_CASE("a handler may put RIP elsewhere and resume") {
     m.run({script::exit{exits::hypercall{}}});
     CHECK(m.guest().rip() == 0x4444);
     CHECK(m.delivered().empty());
+}
+
+TEST_CASE("a machine that a handler stops is not entered again, whatever it answers") {
+    whole_machine<stopping_answering_pc<verdict::again>> at_once;
+    at_once.run({script::exit{exits::cpuid{}}, script::set{gpr::rcx, 9}});
+    CHECK(at_once.stopped() == stop_kind::requested);
+    CHECK(at_once.gpr(gpr::rcx) == 0);
+    whole_machine<stopping_answering_pc<verdict::advance>> behind;
+    behind.run({script::exit{exits::cpuid{}}, script::set{gpr::rcx, 9}});
+    CHECK(behind.gpr(gpr::rcx) == 0);
 }
 
 TEST_CASE("a handler may stop the machine") {

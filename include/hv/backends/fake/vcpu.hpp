@@ -176,6 +176,7 @@ class vcpu {
     void watch_task_priority(bool on) { watches_task_priority = on; }
 
     [[nodiscard]] auto instruction_length() const -> std::uint8_t { return length_; }
+    [[nodiscard]] auto end_of_instruction() const -> std::uint64_t { return length_ != 0 ? rip_ + length_ : 0; }
     void set_tsc_offset(std::uint64_t value) { tsc_offset = value; }
     void flush_translations() {
         flush_ = true;

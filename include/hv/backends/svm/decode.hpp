@@ -49,24 +49,20 @@ namespace hv::backends::svm {
     return exit;
 }
 
-/// APM Vol. 2, "Nested versus Guest Page Faults, Fault Ordering".
-[[nodiscard]] constexpr auto decode_nested_page_fault(vmcb_control_area const& control, bool decode_assist)
+/// APM Vol. 2, "Nested versus Guest Page Faults, Fault Ordering". Bytes behind those that the processor fetched mean
+/// nothing.
+[[nodiscard, gnu::always_inline]] constexpr auto decode_nested_page_fault(vmcb_control_area const& control,
+                                                                          bool decode_assist)
     -> exits::nested_page_fault {
     auto const info = control.exitinfo1;
-    exits::nested_page_fault exit{.address = gpa{control.exitinfo2},
-                                  .wanted = bit(info, 4)   ? access::execute
-                                            : bit(info, 1) ? access::write
-                                                           : access::read,
-                                  .page_walk = bit(info, 33),
-                                  .present = bit(info, 0),
-                                  .instruction = {}};
-    if (decode_assist) {
-        auto const fetched = control.bytes_fetched & 0xf;
-        for (unsigned i{0}; i < static_cast<unsigned>(fetched); ++i)
-            exit.instruction.bytes[i] = control.guest_instruction_bytes[i];
-        exit.instruction.count = static_cast<std::uint8_t>(fetched);
-    }
-    return exit;
+    static_assert(static_cast<unsigned>(access::read) == 1 and static_cast<unsigned>(access::write) == 2);
+    auto const fetched = control.bytes_fetched & 0xfu & (0u - decode_assist);
+    auto const data = static_cast<access>(1 + (info >> 1 & 1));
+    return {.address = gpa{control.exitinfo2},
+            .wanted = bit(info, 4) ? access::execute : data,
+            .page_walk = bit(info, 33),
+            .present = bit(info, 0),
+            .instruction = {.bytes = control.guest_instruction_bytes, .count = static_cast<std::uint8_t>(fetched)}};
 }
 
 /// APM Vol. 2, "MOV CRx and MOV DRx Intercepts": bit 63 tells MOV from CLTS, LMSW and SMSW.

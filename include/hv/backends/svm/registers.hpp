@@ -52,6 +52,12 @@ class registers {
             block.control.interrupt_shadow = 0;
         block.save.rip = value;
     }
+    /// RIP moves behind an instruction, which no interrupt shadow outlives.
+    void retire(std::uint64_t next) {
+        auto& block = *vmcb_;
+        block.control.interrupt_shadow = 0;
+        block.save.rip = next;
+    }
     [[nodiscard]] auto rflags() const -> std::uint64_t { return vmcb_->save.rflags; }
     void set_rflags(std::uint64_t value) { vmcb_->save.rflags = value | x86::rflags::fixed_one; }
 

@@ -88,6 +88,7 @@ class vcpu : public events {
         if (xsave_)
             due_ |= due::extended_state;
         next_rip_ = on.features_.next_rip;
+        vmcb_->control.nrip = 0;
         decode_assist_ = on.features_.decode_assist;
         clean_after_exit_ = on.features_.clean_bits ? all_clean : 0;
         host_state_ = on.host_state_;
@@ -138,6 +139,8 @@ class vcpu : public events {
             return is_instruction(control.exitcode) ? control.nrip : std::uint64_t{0};
         return control.exitcode == static_cast<std::uint64_t>(exit_code::ioio) ? control.exitinfo2 : std::uint64_t{0};
     }
+    /// The same of an intercept of an instruction. A processor without nRIP leaves the field as `attach` does.
+    [[nodiscard, gnu::always_inline]] auto end_of_instruction() const -> std::uint64_t { return vmcb_->control.nrip; }
     /// How long the opcode is that the exit stands for and that begins with 0Fh; 0 for all other exits. QEMU exits for
     /// RDTSCP as for RDTSC.
     [[nodiscard]] auto opcode_length() const -> std::uint8_t {
@@ -155,7 +158,6 @@ class vcpu : public events {
     /// Runs the guest until its next exit and leaves the VMCB as the exit left it. False: see holds_hidden_states.
     template <bool Mitigates, typename Host>
     [[nodiscard, gnu::always_inline]] auto run(Host& host, processor& on) -> bool {
-        auto& control = vmcb_->control;
         if (due_ != 0 or interrupt_shadow()) [[unlikely]] {
             if (due_ != due::injection or interrupt_shadow())
                 return run_with_more<Mitigates>(host, on);
@@ -163,6 +165,7 @@ class vcpu : public events {
             return true;
         }
         enter_guest<Mitigates>(on);
+        auto& control = vmcb_->control;
         control.clean_bits = clean_after_exit_;
         if (event{control.exitintinfo | control.exitcode}.valid()) [[unlikely]] // of the codes exit_code::invalid alone
             after_trouble(on);

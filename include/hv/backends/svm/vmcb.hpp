@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -80,7 +81,7 @@ struct vmcb_control_area {
     std::uint32_t                                 reserved_0c4h;
     std::uint64_t                                 nrip;                 // 0C8h
     std::uint8_t                                  bytes_fetched;        // 0D0h
-    std::uint8_t                                  guest_instruction_bytes[15]; // 0D1h
+    std::array<std::uint8_t, 15>                  guest_instruction_bytes; // 0D1h
     cached<std::uint64_t, clean::avic>            avic_backing_page;    // 0E0h
     std::uint64_t                                 reserved_0e8h;
     cached<std::uint64_t, clean::avic>            avic_logical_table;   // 0F0h

@@ -44,6 +44,12 @@ namespace hv::backends::vmx {
     return exit;
 }
 
+/// Whether the instruction is IN or OUT of one byte: for most devices the only ones.
+[[nodiscard]] constexpr auto is_plain_byte(std::uint64_t qualification) -> bool {
+    constexpr std::uint64_t size{7}, string{1u << 4};
+    return (qualification & (size | string)) == 0;
+}
+
 /// SDM Vol. 3C, "Exit Qualification for EPT Violations". With accessed and dirty flags a walk of the guest's tables is
 /// a write. Without a linear address it was MOV to CR3 that walked.
 [[nodiscard]] constexpr auto decode_nested_page_fault(std::uint64_t qualification, std::uint64_t address)
@@ -136,15 +142,29 @@ template <typename Vcpu, typename Handler>
     return handler.on(exits::apic_write{.offset = offset, .value = cpu.apic_page().words[offset / 16 * 4]});
 }
 
-/// The exits that guests take seldom, or that take long.
+/// The exits that guests take seldom, or that take long; and refused entries.
 template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
-[[nodiscard, gnu::noinline]] auto decode_rare(Host& host, Vcpu& cpu, Handler& handler, exit_code code) -> verdict {
+[[nodiscard, gnu::noinline]] auto decode_rare(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
     auto const& fields = cpu.fields();
+    auto const reason = fields.template read<exit_reason>();
+    if ((reason & entry_failure_bit) != 0) [[unlikely]] {
+        cpu.refuse(entry_outcome::exited);
+        return handler.on(exits::entry_failed{.reason = why_entry_fails(cpu)});
+    }
+    cpu.look_for_interrupted_event();
+    auto const code = static_cast<exit_code>(reason);
     auto const qualification = [&fields] { return fields.template read<exit_qualification>(); };
     auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
     auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
 
     switch (code) {
+    case exit_code::io: {
+        bool const informed{bit(qualification(), 4) and cpu.has_string_io_information()};
+        auto const information = informed ? fields.template read<vm_exit_instruction_information>() : 0;
+        auto exit = decode_io(qualification(), information, informed);
+        exit.next_rip = cpu.end_of_instruction();
+        return handler.on(exit);
+    }
     case exit_code::hlt:
         return handler.on(exits::hlt{});
     case exit_code::interrupt_window:
@@ -239,29 +259,37 @@ template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
 template <typename WorldSwitch, typename Host, typename Vcpu, typename Handler>
 [[nodiscard, gnu::always_inline]] inline auto decode(Host& host, Vcpu& cpu, Handler& handler) -> verdict {
     auto const& fields = cpu.fields();
-    auto const code = static_cast<exit_code>(fields.template read<exit_reason>());
-    auto const qualification = [&fields] { return fields.template read<exit_qualification>(); };
+    auto const reason = fields.template read<exit_reason>();
+    auto const is = [reason](exit_code which) { return reason == static_cast<std::uint32_t>(which); };
     auto const edx_eax = [&cpu] { return cpu.gpr(x86::gpr::rdx) << 32 | (cpu.gpr(x86::gpr::rax) & 0xffff'ffff); };
     auto const ecx = [&cpu] { return static_cast<std::uint32_t>(cpu.gpr(x86::gpr::rcx)); };
 
-    if (code == exit_code::io) [[likely]] {
-        bool const informed{bit(qualification(), 4) and cpu.has_string_io_information()};
-        return handler.on(decode_io(qualification(),
-                                    informed ? fields.template read<vm_exit_instruction_information>() : 0, informed));
+    if (is(exit_code::io)) [[likely]] {
+        auto const how = fields.template read_once<exit_qualification>();
+        auto exit = decode_io(how, 0, false);
+        if (not is_plain_byte(how)) [[unlikely]]
+            return decode_rare<WorldSwitch>(host, cpu, handler);
+        exit.size = 1;
+        exit.string = false;
+        exit.next_rip = cpu.end_of_instruction();
+        return handler.on(exit);
     }
-    if (code == exit_code::wrmsr) [[likely]]
+    if (is(exit_code::wrmsr)) [[likely]]
         return handler.on(exits::msr_write{.index = ecx(), .value = edx_eax()});
-    if (code == exit_code::rdmsr) [[likely]]
+    if (is(exit_code::rdmsr)) [[likely]]
         return handler.on(exits::msr_read{.index = ecx()});
-    if (code == exit_code::cpuid) [[likely]]
+    if (is(exit_code::cpuid)) [[likely]]
         return handler.on(exits::cpuid{});
-    if (code == exit_code::vmcall) [[likely]]
+    if (is(exit_code::vmcall)) [[likely]]
         return handler.on(exits::hypercall{});
-    if (code == exit_code::ept_violation) [[likely]] {
-        cpu.restore_nmi_blocking();
-        return handler.on(decode_nested_page_fault(qualification(), fields.template read<guest_physical_address>()));
+    if (is(exit_code::ept_violation)) [[likely]] {
+        cpu.look_for_interrupted_event();
+        auto const how = fields.template read_once<exit_qualification>();
+        if ((how & interruption::unblocked_nmi) != 0) [[unlikely]]
+            cpu.restore_nmi_blocking();
+        return handler.on(decode_nested_page_fault(how, fields.template read_once<guest_physical_address>()));
     }
-    return decode_rare<WorldSwitch>(host, cpu, handler, code);
+    return decode_rare<WorldSwitch>(host, cpu, handler);
 }
 
 } // namespace hv::backends::vmx

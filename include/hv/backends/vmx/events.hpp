@@ -133,14 +133,27 @@ class events : public registers<WorldSwitch> {
         }
     }
 
+    /// Looks whether an exit that is no instruction's interrupted the delivery of an event, where nobody has yet.
+    [[gnu::always_inline]] void look_for_interrupted_event() {
+        if (interruption::is_valid(this->vmcs_.template read<idt_vectoring_information>()) and not interrupted_.valid())
+            [[unlikely]]
+            note_interrupted_event();
+    }
+
     /// An NMI window may open in the shadow of STI, which holds no NMI back on such processors.
     void end_shadow_of_sti() { set_interruptibility(interruptibility() & ~this->shadow_of_sti); }
 
   protected:
+    [[gnu::noinline]] void note_interrupted_event() {
+        after_delivery();
+        this->due_ |= due::event; // an entry forgets it
+    }
+
     static constexpr auto task_priority_register = x86::apic::reg::task_priority;
 
     void before_delivery(bool zero_length_events) {
         auto& fields = this->vmcs_;
+        interrupted_ = {}; // whoever did not take it forgets it
         settle_shadow();
         bool const nmi{injection_.valid() and injection_.type() == event_type::nmi};
         // The end of an NMI handler is always reported: whoever has the next NMI waits for it.
@@ -177,6 +190,7 @@ class events : public registers<WorldSwitch> {
     void after_delivery() {
         auto& fields = this->vmcs_;
         interrupted_ = {};
+        auto const stepped_back = std::exchange(stepped_back_, false);
         auto const injected = injection_;
         injection_ = {};
         fields.template note<vm_entry_interruption_information>(0);
@@ -188,7 +202,7 @@ class events : public registers<WorldSwitch> {
                                                   : 0);
         if (injected.valid() and e.type() == injected.type() and e.vector() == injected.vector()) {
             interrupted_ = injected;
-            if (stepped_back_)
+            if (stepped_back)
                 fields.template write<guest_rip>(this->rip() + 1);
         } else if (not is_instruction_of_guest(information)) {
             interrupted_ = e;

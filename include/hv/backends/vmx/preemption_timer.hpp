@@ -20,15 +20,16 @@ class preemption_timer {
     constexpr void end_at(std::uint64_t tsc, std::uint32_t ticks) {
         end_ = tsc;
         least_ = ticks;
-        near_ = there_ and ticks == 0 ? std::uint64_t{UINT32_MAX - 1} << shift_ : 0;
+        end_count_ = (tsc >> shift_) + ((tsc & below_) != 0 ? 1 : 0);
+        too_many_ = there_ and ticks == 0 ? std::uint64_t{1} << 32 : 0;
     }
 
-    /// Whether a stay that begins now ends at the deadline itself, and the field can say so.
-    [[nodiscard]] constexpr auto is_near(std::uint64_t now) const -> bool { return end_ - now - 1 < near_; }
-    /// For such a stay.
-    [[nodiscard]] constexpr auto count_to_end(std::uint64_t now) const -> std::uint32_t {
-        return static_cast<std::uint32_t>(((now & below_) + (end_ - now) + below_) >> shift_);
+    /// What the timer counts from now to the deadline.
+    [[nodiscard]] constexpr auto count_to_end(std::uint64_t now) const -> std::uint64_t {
+        return end_count_ - (now >> shift_);
     }
+    /// Whether a stay with this count ends at the deadline itself, and the field can say so.
+    [[nodiscard]] constexpr auto is_near(std::uint64_t count) const -> bool { return count < too_many_; }
 
     /// For any stay that begins now: not too few, and as many as fit into the field. 0 exits before the first
     /// instruction.
@@ -46,7 +47,8 @@ class preemption_timer {
     static constexpr std::uint64_t most{UINT64_MAX / 2};
 
     std::uint64_t end_{UINT64_MAX}; ///< on the host's TSC
-    std::uint64_t near_{};          ///< so many ticks before it the field can hold them
+    std::uint64_t end_count_{};     ///< the same in units of the timer, rounded up
+    std::uint64_t too_many_{};      ///< for count_to_end alone to say it
     std::uint64_t below_{};
     std::uint32_t least_{};
     std::uint8_t shift_{}; ///< 0 to 31

@@ -54,12 +54,14 @@ class registers {
         if (value == rip())
             return;
         vmcs_.template write<guest_rip>(value);
-        if (auto const state = vmcs_.template read<guest_interruptibility_state>(); (state & shadow) != 0)
-            [[unlikely]] {
-            vmcs_.template write<guest_interruptibility_state>(state & ~shadow);
-            vmcs_.template write<guest_pending_debug_exceptions>(vmcs_.template read<guest_pending_debug_exceptions>() &
-                                                                 ~pending_single_step);
-        }
+        if (in_shadow()) [[unlikely]]
+            end_shadow();
+    }
+    /// RIP moves behind the instruction that exited, which no interrupt shadow outlives.
+    [[gnu::always_inline]] void retire(std::uint64_t next) {
+        vmcs_.template overwrite<guest_rip>(next);
+        if (in_shadow()) [[unlikely]]
+            end_shadow();
     }
     [[nodiscard]] auto rflags() const -> std::uint64_t { return vmcs_.template read<guest_rflags>(); }
     void set_rflags(std::uint64_t value) {
@@ -80,12 +82,16 @@ class registers {
         vmcs_.template write<guest_cr0>(real);
         vmcs_.template write<cr0_read_shadow>(seen);
         if ((changed & (x86::cr0::pg | x86::cr0::wp | x86::cr0::pe)) != 0)
-            due_ |= due::flush_linear;
+            change_paging();
         due_ |= due::pdptes;
         set_efer(efer());
     }
-    [[nodiscard]] auto cr2() const -> std::uint64_t { return cr2_; }
-    void set_cr2(std::uint64_t value) { cr2_ = value; }
+    [[nodiscard]] auto cr2() const -> std::uint64_t { return holds_cr2_ ? WorldSwitch::read_cr2() : cr2_; }
+    void set_cr2(std::uint64_t value) {
+        cr2_ = value;
+        if (holds_cr2_)
+            WorldSwitch::write_cr2(value);
+    }
     /// MOV to CR0, CR3 and CR4 loads the pointers of PAE paging, so a bad one is refused then.
     static constexpr bool loads_page_directory_pointers{true};
     [[nodiscard]] auto cr3() const -> std::uint64_t { return vmcs_.template read<guest_cr3>(); }
@@ -101,7 +107,7 @@ class registers {
     void set_cr4(std::uint64_t value) {
         auto const seen = value & ~(cr4_never | (xsave_ ? 0 : x86::cr4::osxsave));
         if (seen != cr4())
-            due_ |= due::flush_linear;
+            change_paging();
         vmcs_.template write<guest_cr4>((seen | x86::cr4::mce | cr4_fixed0_) & cr4_fixed1_);
         vmcs_.template write<cr4_read_shadow>(seen);
         due_ |= due::pdptes;
@@ -120,8 +126,14 @@ class registers {
         if (real == efer())
             return;
         vmcs_.template write<guest_ia32_efer>(real);
-        due_ |= due::flush_linear;
+        change_paging();
         due_ |= due::pdptes;
+    }
+
+    /// Equal ones mean that instructions are fetched in the same way: see hv::code_page.
+    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 3> {
+        constexpr auto cs = static_cast<unsigned>(x86::segment_name::cs);
+        return {cr3(), paging_changes_, std::uint64_t{vmcs_.template read<guest_es_access_rights>(cs)} << 8 | cpl()};
     }
 
     [[nodiscard]] auto segment(x86::segment_name name) const -> x86::segment {
@@ -232,6 +244,21 @@ class registers {
     [[nodiscard]] auto fields() const -> cached_vmcs<WorldSwitch> const& { return vmcs_; }
 
   protected:
+    void change_paging() {
+        due_ |= due::flush_linear;
+        ++paging_changes_;
+    }
+    [[nodiscard]] auto in_shadow() const -> bool {
+        return (vmcs_.template read<guest_interruptibility_state>() & shadow) != 0;
+    }
+    [[gnu::noinline]] void end_shadow() {
+        auto& fields = vmcs_;
+        auto const state = fields.template read<guest_interruptibility_state>();
+        auto const pending = fields.template read<guest_pending_debug_exceptions>();
+        fields.template write<guest_interruptibility_state>(state & ~shadow);
+        fields.template write<guest_pending_debug_exceptions>(pending & ~pending_single_step);
+    }
+
     static constexpr std::uint64_t cr4_never{x86::cr4::vmxe | x86::cr4::smxe | x86::cr4::pke | x86::cr4::cet};
     /// What a guest changes without an exit. SDM Vol. 3C, "Guest/Host Masks and Read Shadows for CR0 and CR4".
     static constexpr std::uint64_t cr0_guest_owned{x86::cr0::mp | x86::cr0::em | x86::cr0::ts | x86::cr0::am |
@@ -253,6 +280,7 @@ class registers {
     std::array<std::uint64_t, 4> debug_addresses_{};       ///< DR0-DR3 while not attached
     std::uint64_t debug_status_{};                         ///< DR6 while not attached
     std::uint64_t cr2_{};
+    std::uint64_t paging_changes_{}; ///< of all but CR3
     std::uint64_t xcr0_{1};
     std::array<std::uint64_t, switched_msrs.size()> switched_{};
     std::uint32_t direct_msrs_{}; ///< a bit for each of switched_msrs that the guest writes without an exit
@@ -260,7 +288,8 @@ class registers {
     std::uint64_t cr0_fixed0_{}, cr0_fixed1_{~0ull}, cr4_fixed0_{}, cr4_fixed1_{~0ull};
     std::uint8_t physical_address_bits_{36};
     bool attached_{};
-    bool xsave_{}; ///< the guest may set CR4.OSXSAVE
+    bool holds_cr2_{}; ///< the processor has the guest's CR2, not `cr2_`
+    bool xsave_{};     ///< the guest may set CR4.OSXSAVE
     std::uint32_t due_{};
 };
 

@@ -10,6 +10,7 @@
 #include <hv/backends/vmx/preemption_timer.hpp>
 #include <hv/backends/vmx/processor.hpp>
 #include <hv/backends/vmx/vm.hpp>
+#include <hv/host.hpp>
 #include <hv/memory/ept.hpp>
 #include <hv/status.hpp>
 #include <hv/x86/paging.hpp>
@@ -98,6 +99,9 @@ class vcpu : public apic<WorldSwitch> {
         WorldSwitch::write_debug_control(debug_control_off);
         WorldSwitch::write_debug_registers(this->debug_addresses_);
         WorldSwitch::write_debug_status(this->debug_status_);
+        this->holds_cr2_ = keeps_cr2<Host>;
+        if constexpr (keeps_cr2<Host>)
+            WorldSwitch::write_cr2(this->cr2_);
         for (unsigned i{0}; i < switched_msrs.size(); ++i)
             if (auto const value = host.read_msr(switched_msrs[i]); is_switched_on(on, i) and value)
                 out.msrs[i] = value.value;
@@ -129,6 +133,8 @@ class vcpu : public apic<WorldSwitch> {
         WorldSwitch::restore_descriptor_tables(out.state);
         this->debug_addresses_ = WorldSwitch::read_debug_registers();
         this->debug_status_ = WorldSwitch::read_debug_status();
+        this->cr2_ = this->cr2();
+        this->holds_cr2_ = false;
         WorldSwitch::write_debug_registers(out.debug_addresses);
         WorldSwitch::write_debug_status(out.debug_status);
         WorldSwitch::write_debug_control(out.debug_control);
@@ -170,7 +176,11 @@ class vcpu : public apic<WorldSwitch> {
     [[nodiscard, gnu::always_inline]] auto next_rip() const -> std::uint64_t {
         if (not is_instruction(static_cast<exit_code>(this->vmcs_.template read<exit_reason>()))) [[unlikely]]
             return 0;
-        return this->rip() + (WorldSwitch::vmread(vm_exit_instruction_length.encoding) & 15);
+        return end_of_instruction();
+    }
+    /// The same of an exit that is an instruction's.
+    [[nodiscard, gnu::always_inline]] auto end_of_instruction() const -> std::uint64_t {
+        return this->rip() + WorldSwitch::vmread_certain(vm_exit_instruction_length.encoding);
     }
     [[nodiscard]] auto instruction_length() const -> std::uint8_t {
         if (not is_instruction(static_cast<exit_code>(this->vmcs_.template read<exit_reason>())))
@@ -190,23 +200,35 @@ class vcpu : public apic<WorldSwitch> {
         if (WithApic or (this->due_ | fields.template read<guest_interruptibility_state>()) != 0) [[unlikely]]
             if (not prepare<WithApic, Mitigates>(host, on)) [[unlikely]]
                 return false;
-        if (auto const now = host.tsc(); timer_.is_near(now)) [[likely]]
-            WorldSwitch::vmwrite_certain(vmx_preemption_timer_value.encoding, timer_.count_to_end(now));
+        auto const now = host.tsc();
+        if (auto const count = timer_.count_to_end(now); timer_.is_near(count)) [[likely]]
+            WorldSwitch::vmwrite_certain(vmx_preemption_timer_value.encoding, count);
         else
             start_timer(now);
-        WorldSwitch::write_cr2(this->cr2_);
+        if constexpr (not keeps_cr2<Host>)
+            WorldSwitch::write_cr2(this->cr2_);
         if constexpr (Mitigates)
             static_cast<void>(speculation_.enter(on.speculation_));
-        outcome_ = WorldSwitch::template enter<Mitigates>(this->gprs_.data(), launched_, &host_rsp_);
+        auto const outcome = WorldSwitch::template enter<Mitigates>(this->gprs_.data(), launched_, &host_rsp_);
         if constexpr (Mitigates)
             speculation_.leave(on.speculation_);
-        this->cr2_ = WorldSwitch::read_cr2();
+        if (outcome != entry_outcome::exited) [[unlikely]]
+            return not_entered(host, on, outcome);
+        if constexpr (not keeps_cr2<Host>)
+            this->cr2_ = WorldSwitch::read_cr2();
         fields.renew();
-        auto const trouble = fields.template read<exit_reason>() | fields.template read<idt_vectoring_information>();
-        static_assert(entry_failure_bit == interruption::valid);
-        if (this->due_ != 0 or outcome_ != entry_outcome::exited or (trouble & entry_failure_bit) != 0) [[unlikely]]
-            return conclude(host, on);
-        return true;
+        return this->due_ == 0 or conclude(host, on, outcome); // with nothing due, `decode` sees what went wrong
+    }
+
+    /// What there is to do where the processor refused the guest.
+    void refuse(entry_outcome outcome) {
+        outcome_ = outcome;
+        this->due_ |= due::first_entry; // whatever comes next goes the long way
+        if (outcome_ != entry_outcome::exited)
+            this->vmcs_.template note<exit_reason>(entry_failure_bit); // there was no exit
+        if (not launched_)
+            host_rsp_ = 0;
+        this->entry_was_refused();
     }
 
     /// See hv::mitigation_policy.
@@ -292,8 +314,8 @@ class vcpu : public apic<WorldSwitch> {
         if constexpr (WithApic)
             stored = this->store_apic() and stored;
         if (not stored) [[unlikely]] {
-            outcome_ = entry_outcome::vmfail_invalid;
-            return refuse();
+            refuse(entry_outcome::vmfail_invalid);
+            return false;
         }
         if (this->xsave_ and this->xcr0_ != host_xcr0) {
             WorldSwitch::write_xcr0(this->xcr0_);
@@ -306,32 +328,31 @@ class vcpu : public apic<WorldSwitch> {
         return true;
     }
 
+    template <typename Host>
+    [[nodiscard, gnu::cold, gnu::noinline]] auto not_entered(Host& host, processor<WorldSwitch>& on,
+                                                             entry_outcome outcome) -> bool {
+        this->vmcs_.renew();
+        return conclude(host, on, outcome);
+    }
+
     /// What an exit asks for besides serving it. False: it was none, the processor refused the guest.
     template <typename Host>
-    [[nodiscard, gnu::noinline]] auto conclude(Host& host, processor<WorldSwitch>& on) -> bool {
+    [[nodiscard, gnu::noinline]] auto conclude(Host& host, processor<WorldSwitch>& on, entry_outcome outcome) -> bool {
         if ((this->due_ & due::extended_state) != 0) {
             if (this->xsave_ and this->xcr0_ != on.displaced_.xcr0)
                 WorldSwitch::write_xcr0(on.displaced_.xcr0);
             if (on.displaced_.xss != 0) [[unlikely]]
                 static_cast<void>(host.write_msr(x86::msr::ia32_xss, on.displaced_.xss));
         }
-        if (outcome_ != entry_outcome::exited or (this->vmcs_.template read<exit_reason>() & entry_failure_bit) != 0)
-            [[unlikely]]
-            return refuse();
+        bool const failed{(this->vmcs_.template read<exit_reason>() & entry_failure_bit) != 0};
+        if (outcome != entry_outcome::exited or failed) [[unlikely]] {
+            refuse(outcome);
+            return false;
+        }
         launched_ = true;
         this->due_ &= ~(due::first_entry | due::event);
         this->after_delivery();
         return true;
-    }
-
-    [[nodiscard]] auto refuse() -> bool {
-        this->due_ |= due::first_entry; // whatever comes next goes the long way
-        if (outcome_ != entry_outcome::exited)
-            this->vmcs_.template note<exit_reason>(entry_failure_bit); // there was no exit
-        if (not launched_)
-            host_rsp_ = 0;
-        this->entry_was_refused();
-        return false;
     }
 
     /// Translations that the guest left behind on an earlier processor may be stale when it comes back: those of the

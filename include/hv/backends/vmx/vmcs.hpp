@@ -133,10 +133,10 @@ namespace detail {
 struct field_range { std::uint16_t first, last; };
 /// What an exit may change and only some exits ask for; then what is read behind every exit; then what no exit changes.
 inline constexpr field_range lazy_fields[]{
-    {0x0800, 0x080e}, {0x2400, 0x2400}, {0x2802, 0x2802}, {0x280a, 0x2810}, {0x4400, 0x4400}, {0x4404, 0x4406}, {0x440a, 0x440e},
+    {0x0800, 0x080e}, {0x2400, 0x2400}, {0x2802, 0x2802}, {0x280a, 0x2810}, {0x4400, 0x4400}, {0x4404, 0x440e},
     {0x4800, 0x4822}, {0x4826, 0x4826}, {0x482a, 0x482a}, {0x6400, 0x6400}, {0x640a, 0x640a}, {0x6800, 0x681c}, {0x6822, 0x6826}};
 inline constexpr field_range eager_fields[]{
-    {0x4402, 0x4402}, {0x4408, 0x4408}, {0x4824, 0x4824}, {0x681e, 0x6820}};
+    {0x4402, 0x4402}, {0x4824, 0x4824}, {0x681e, 0x6820}};
 inline constexpr field_range kept_fields[]{
     {0x0000, 0x0000}, {0x0c00, 0x0c0c}, {0x2004, 0x2004}, {0x2010, 0x2012}, {0x201a, 0x201a}, {0x202c, 0x202c}, {0x2032, 0x2032},
     {0x2800, 0x2800}, {0x2804, 0x2806}, {0x2c00, 0x2c02}, {0x4000, 0x4022}, {0x482e, 0x482e}, {0x4c00, 0x4c00}, {0x6000, 0x6006},
@@ -185,6 +185,12 @@ class cached_vmcs {
                 fetch(n);
         return static_cast<typename decltype(Field)::value_type>(values_[n]);
     }
+    /// The field as the VMCS has it, which must be current: for what is asked for once an exit.
+    template <auto Field>
+    [[nodiscard]] auto read_once() const -> typename decltype(Field)::value_type {
+        static_assert(is_lazy<Field>());
+        return static_cast<typename decltype(Field)::value_type>(WorldSwitch::vmread_certain(Field.encoding));
+    }
     template <auto Field>
     void write(typename decltype(Field)::value_type value, unsigned behind = 0) {
         auto const n = slot<Field>() + behind;
@@ -203,6 +209,13 @@ class cached_vmcs {
             WorldSwitch::vmwrite_certain(detail::encodings[n], value);
         else if (not WorldSwitch::vmwrite(detail::encodings[n], value)) [[unlikely]]
             refused_ = true;
+    }
+    /// The same of a field read behind every exit, where it is known that it changes and that the VMCS is current.
+    template <auto Field>
+    [[gnu::always_inline]] void overwrite(typename decltype(Field)::value_type value) {
+        static_assert(is_eager<Field>());
+        values_[slot<Field>()] = value;
+        WorldSwitch::vmwrite_certain(Field.encoding, value);
     }
     /// Takes effect with the next `load`, whatever the VMCS holds: the first value of an optional field.
     template <auto Field>
