@@ -13,6 +13,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <iterator>
@@ -160,8 +162,14 @@ class threaded_machine {
             std::this_thread::sleep_for(std::chrono::milliseconds{1});
             hangs = std::chrono::steady_clock::now() > give_up;
         }
-        if (hangs)
+        if (hangs) {
             machine->stop({.kind = stop_kind::exit_code, .code = 0});
+            std::this_thread::sleep_for(std::chrono::seconds{5});
+            if (running_.load() != 0) { // not even for that: there is no way to end the threads
+                std::fprintf(stderr, "it hangs: %s\n", describe().c_str());
+                std::_Exit(1);
+            }
+        }
         for (auto& thread : threads)
             thread.join();
         hosted::this_processor = plays;
