@@ -357,14 +357,16 @@ class vcpu {
         else
             return apic().arbitration_priority();
     }
-    /// Lets others see these.
+    /// Lets others see these, which have them in their caches as they were.
     void show_route() {
         if constexpr (is_parallel and has_lapic)
-            shared_.route.store(apic().route().word(), std::memory_order_release);
+            if (auto const now = apic().route().word(); now != shared_.route.load(std::memory_order_relaxed))
+                shared_.route.store(now, std::memory_order_release);
     }
     void show_priority() {
         if constexpr (is_parallel and has_lapic)
-            shared_.priority.store(apic().arbitration_priority(), std::memory_order_relaxed);
+            if (auto const now = apic().arbitration_priority(); now != shared_.priority.load(std::memory_order_relaxed))
+                shared_.priority.store(now, std::memory_order_relaxed);
     }
 
     [[nodiscard]] auto shared() -> vcpu_shared&
@@ -582,7 +584,8 @@ class vcpu {
     hardware_type hardware_{}; // first: one register leads to it and to what follows
     machine_type* vm_{};
     std::uint32_t id_{};
-    std::uint64_t translations_seen_{~std::uint64_t{0}};
+    // What it writes at its exits, apart from what others ask it for.
+    alignas(is_parallel ? 64 : alignof(std::uint64_t)) std::uint64_t translations_seen_{~std::uint64_t{0}};
     instant local_deadline_{never};
     stay stay_{};
     std::uint64_t tsc_adjustment_{};

@@ -200,7 +200,8 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     }
     void leave_board() {
         if constexpr (parallel) {
-            bool const moved{devices_.timers_touched()};
+            auto const before = deadline_;
+            bool const moved{known_deadline() != before};
             shared_.board.release(*host_);
             if (moved) // the first vCPU looks after their deadlines
                 vcpus_[0].post(posted_requests::request::look);
@@ -249,12 +250,10 @@ class vm : public vcpu_group<vm<Machine, Host>> {
 
     /// The earliest deadline of the shared devices.
     [[nodiscard]] auto deadline() -> instant {
-        if constexpr (parallel) {
-            machine_context const context{*this};
+        if constexpr (parallel) // as whoever had the board last left it
+            return {__atomic_load_n(&deadline_.since_creation, __ATOMIC_RELAXED)};
+        else
             return known_deadline();
-        } else {
-            return known_deadline();
-        }
     }
 
     /// Lets due timers fire and takes console input.
@@ -495,7 +494,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
 
     [[nodiscard]] auto known_deadline() -> instant {
         if (devices_.take_timers_touched())
-            deadline_ = devices_.deadline();
+            __atomic_store_n(&deadline_.since_creation, devices_.deadline().since_creation, __ATOMIC_RELAXED);
         return deadline_;
     }
 
