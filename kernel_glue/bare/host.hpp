@@ -30,8 +30,11 @@ namespace hv::bare {
 extern "C" auto hv_bare_try_read_msr(std::uint32_t index, std::uint64_t* value) -> bool;
 extern "C" auto hv_bare_try_write_msr(std::uint32_t index, std::uint64_t value) -> bool;
 
-/// The timer of a processor where several run machines; see processors.hpp. Other images have an empty one.
-extern "C" void hv_bare_serve_processor_timer();
+/// Vectors that belong to a processor where there are several, and every NMI; see parallel_host.hpp. Other images have
+/// an empty one.
+extern "C" void hv_bare_serve_processor(std::uint8_t which);
+/// Before a failure is printed: leaves the present processor as the only one that runs. Likewise.
+extern "C" void hv_bare_stop_other_processors();
 
 /// How well the TSC's frequency is known.
 struct tsc_report {
@@ -159,16 +162,22 @@ class host {
             serve_timer();
         } else if (which == vector::serial) {
             console_.receive();
-        } else if (which == vector::processor_timer) {
-            hv_bare_serve_processor_timer();
+        } else if (which == vector::processor_timer or which == vector::processor_call) {
+            hv_bare_serve_processor(which);
         } else if (which < vector::timer or which == vector::spurious) {
             return; // spurious: nothing is in service
         }
         apic_.end_of_interrupt();
     }
-    void serve_nmi() { ++nmis_; }
+    void serve_nmi() {
+        hv_bare_serve_processor(vector::nmi);
+        ++nmis_;
+    }
     /// True for the first of nested failures: the second would print for ever.
-    [[nodiscard]] auto begin_failure() -> bool { return not std::exchange(failing_, true); }
+    [[nodiscard]] auto begin_failure() -> bool {
+        hv_bare_stop_other_processors();
+        return not std::exchange(failing_, true);
+    }
 
   private:
     void start_clocks();

@@ -2,4 +2,5 @@
 #include "host.hpp"
 
 /// Here an image arrives that has one processor only; one with several brings its own.
-extern "C" void hv_bare_serve_processor_timer() {}
+extern "C" void hv_bare_serve_processor(std::uint8_t) {}
+extern "C" void hv_bare_stop_other_processors() {}

@@ -134,6 +134,38 @@ class parallel_host {
 
     [[nodiscard]] auto base() -> host& { return base_; }
 
+    /// Makes changes of the page tables count on all processors, when it returns. Not while holding a lock that another
+    /// waits for.
+    void flush_translations() { flush_others(base_, std::span{processors_}.first(up_)); }
+
+    /// What the host leaves to whoever has several processors.
+    void serve(std::uint8_t which) {
+        if (which == vector::processor_timer)
+            serve_timer();
+        else if (which == vector::processor_call)
+            serve_calls(this_processor());
+        else if (failing_.load() != nullptr) // an NMI
+            stop();
+    }
+
+    /// The present processor fails and is to print why: the others stop, wherever they are. If another was first, this
+    /// one does.
+    [[gnu::cold]] void stop_others() {
+        if (up_ == 1)
+            return;
+        auto& self = this_processor();
+        bare::processor* first{nullptr};
+        if (not failing_.compare_exchange_strong(first, &self)) {
+            if (first != &self)
+                stop();
+            return;
+        }
+        for (auto const& other : std::span{processors_}.first(up_))
+            if (&other != &self)
+                base_.apic().send_nmi(other.apic_id);
+    }
+
+  private:
     /// The interrupt of a processor's timer. Its counter may have been too short, or a little fast: then it goes on.
     void serve_timer() {
         auto& self = this_processor();
@@ -143,7 +175,6 @@ class parallel_host {
         self.armed = INT64_MAX;
     }
 
-  private:
     class holding {
       public:
         explicit holding(lock& l) : lock_{l} { lock_.acquire(); }
@@ -169,6 +200,7 @@ class parallel_host {
     host& base_;
     lock memory_lock_{};
     lock console_lock_{};
+    std::atomic<bare::processor*> failing_{nullptr}; ///< it alone prints
     std::size_t up_{1};
     std::array<bare::processor, most_processors> processors_{};
 };

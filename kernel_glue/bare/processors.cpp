@@ -85,6 +85,29 @@ extern "C" void hv_bare_start_processor(processor& self) {
     stop();
 }
 
+void serve_calls(processor& self) {
+    auto const asked = self.calls.load(std::memory_order_acquire);
+    if (asked == self.served.load(std::memory_order_relaxed))
+        return;
+    write_cr3(read_cr3()); // nothing of the tables is global
+    self.served.store(asked, std::memory_order_release);
+}
+
+void flush_others(host& h, std::span<processor> up) {
+    auto& self = this_processor();
+    for (auto& other : up)
+        if (&other != &self) {
+            other.calls.fetch_add(1, std::memory_order_release);
+            h.apic().send_interrupt(other.apic_id, vector::processor_call);
+        }
+    for (auto& other : up)
+        if (&other != &self)
+            while (other.served.load(std::memory_order_acquire) != other.calls.load(std::memory_order_relaxed)) {
+                serve_calls(self); // it may wait for this one
+                asm volatile("pause");
+            }
+}
+
 auto start_processors(host& h, std::span<processor> all) -> std::size_t {
     address_space_root = read_cr3();
     auto& first = all[0];
@@ -101,8 +124,6 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
     if (place == nullptr)
         return 1;
     std::span const further{static_cast<stacks*>(place), others};
-    if (not h.guard(further))
-        return 1;
     know_stacks(further);
 
     std::array<std::byte, 256> saved;
@@ -118,6 +139,9 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
         one.number = up;
         one.apic_id = apic_id;
         one.own_stacks = &further[up - 1];
+        if (not h.guard(further.subspan(up - 1, 1)))
+            break;
+        flush_others(h, all.first(up));
         if (start(h, one)) {
             ++up;
         } else {

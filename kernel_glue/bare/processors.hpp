@@ -30,6 +30,8 @@ struct alignas(64) processor {
     alignas(64) std::uint32_t apic_id{};
     std::atomic<bool> must_look{false}; ///< somebody else could run
     std::atomic<bool> is_up{false};
+    std::atomic<std::uint32_t> calls{0};  ///< how often others have asked it to flush
+    std::atomic<std::uint32_t> served{0}; ///< how many of those it has done
     alignas(64) processor_tables tables{};
 };
 static_assert(offsetof(processor, self) == 0 and offsetof(processor, number) == 8, "this_processor knows the places");
@@ -54,5 +56,12 @@ extern "C" void hv_bare_run_processor(processor& self);
 /// Makes the first `all.size()` processors of the board ready; the first of `all` becomes the one that calls. The
 /// others run hv_bare_run_processor. Answers how many there are: fewer, if some did not come up.
 [[nodiscard]] auto start_processors(host& h, std::span<processor> all) -> std::size_t;
+
+/// Flushes the translations of all processors of `up` but the present one, and waits until they have. They take the
+/// call where they take interrupts. SDM Vol. 3A, "Propagation of Page Table and Page Directory Entry Changes to
+/// Multiple Processors".
+void flush_others(host& h, std::span<processor> up);
+/// What a processor does that was called.
+void serve_calls(processor& self);
 
 } // namespace hv::bare

@@ -147,9 +147,17 @@ void join_guest() {
 }
 
 template <typename Machine>
-void serve_processor_timer() {
+void serve_processor(std::uint8_t which) {
     if constexpr (Machine::max_vcpus > 1)
-        the_program<Machine>->processors.serve_timer();
+        if (the_program<Machine> != nullptr)
+            the_program<Machine>->processors.serve(which);
+}
+
+template <typename Machine>
+void stop_other_processors() {
+    if constexpr (Machine::max_vcpus > 1)
+        if (the_program<Machine> != nullptr)
+            the_program<Machine>->processors.stop_others();
 }
 
 } // namespace hv::bare

@@ -15,14 +15,16 @@ struct trap_frame {
 };
 static_assert(sizeof(trap_frame) == 22 * 8 and offsetof(trap_frame, vector) == 15 * 8);
 
-/// The vectors that this host uses beyond the processor's own 32.
+/// The vectors that this host uses: NMI, and those beyond the processor's own 32.
 namespace vector {
+inline constexpr std::uint8_t nmi{2};
 inline constexpr std::uint8_t first_interrupt{32};
 inline constexpr std::uint8_t legacy_pic{32}; ///< sixteen, masked; only their spurious ones ever come
 inline constexpr std::uint8_t timer{48};
 inline constexpr std::uint8_t serial{49};
 inline constexpr std::uint8_t processor_timer{50}; ///< where several processors run machines: each has its own
 inline constexpr std::uint8_t kick{51};            ///< makes a processor look what is new
+inline constexpr std::uint8_t processor_call{52};  ///< another waits for what it asked for
 inline constexpr std::uint8_t spurious{255};
 } // namespace vector
 

@@ -6,16 +6,18 @@
 #                 grub-bochs-svm, grub-bochs-vmx
 #     -c TEXT     command line        -m FILE     a module; its string is "a module"
 #     -s STATUS   the image has to leave with (0)
+#     -n PATTERN  the output, its lines joined, must not match it
 #     -i TEXT     typed at the console once the image has printed "ready"
 #     -q ARGS     more arguments for QEMU
 set -u
-how=multiboot1 line='' module='' status=0 input='' more=()
-while getopts b:c:m:s:i:q: option; do
+how=multiboot1 line='' module='' status=0 never='' input='' more=()
+while getopts b:c:m:s:n:i:q: option; do
     case $option in
     b) how=$OPTARG ;;
     c) line=$OPTARG ;;
     m) module=$OPTARG ;;
     s) status=$OPTARG ;;
+    n) never=$OPTARG ;;
     i) input=$OPTARG ;;
     q) read -ra more <<<"$OPTARG" ;;
     *) exit 2 ;;
@@ -107,5 +109,6 @@ esac
 for pattern in "$@"; do
     tr -d '\r' <"$work/out" | grep -Eq -- "$pattern" || { echo "not printed: $pattern"; failed=1; }
 done
+[[ -z $never ]] || { tr '\r\n' '  ' <"$work/out" | grep -Eq -- "$never" && echo "printed: $never" && failed=1; }
 [ $failed = 0 ] || { echo "--- output"; tail -n 100 "$work/out"; }
 exit $failed

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Starts all processors, kicks each a thousand times, lets each one's timer run, and one die of an exception.
+// Starts all processors, kicks each a thousand times, lets each one's timer run, takes a page from them all, and lets
+// one die of an exception while the others print.
 #include <kernel_glue/bare/image.hpp>
 #include <kernel_glue/bare/parallel_host.hpp>
 #include <kernel_glue/bare/text.hpp>
@@ -26,6 +27,9 @@ parallel_host::lock shared_lock{};
 unsigned shared_count{};
 std::atomic<unsigned> counted{};
 std::atomic<bool> fail{};
+std::atomic<hv::bare::stacks*> page_to_read{};
+std::atomic<unsigned> readers{};
+std::atomic<bool> page_is_gone{};
 
 void count_together() {
     for (unsigned i{0}; i != 10'000; ++i) {
@@ -38,9 +42,21 @@ void count_together() {
 
 } // namespace
 
-extern "C" void hv_bare_serve_processor_timer() {
-    all->serve_timer();
+extern "C" void hv_bare_serve_processor(std::uint8_t which) {
+    if (all != nullptr)
+        all->serve(which);
 }
+extern "C" void hv_bare_stop_other_processors() {
+    if (all != nullptr)
+        all->stop_others();
+}
+
+namespace {
+void wait_a_little() {
+    all->take_interrupts();
+    asm volatile("pause");
+}
+} // namespace
 
 extern "C" void hv_bare_run_processor(hv::bare::processor& self) {
     auto& mine = tallies[self.number];
@@ -55,10 +71,39 @@ extern "C" void hv_bare_run_processor(hv::bare::processor& self) {
             all->idle();
         ++mine.seen;
     }
-    while (not fail.load())
-        asm volatile("pause");
+    while (page_to_read.load() == nullptr and not fail.load())
+        wait_a_little();
+    if (auto* const place = page_to_read.load(); place != nullptr) {
+        auto const& byte = *static_cast<std::byte volatile*>(place->guard.nothing.data());
+        static_cast<void>(byte);
+        ++readers;
+        while (not page_is_gone.load())
+            wait_a_little();
+        if (self.number == 1) {
+            static_cast<void>(byte);
+            all->log("read a page that is gone");
+        }
+        for (;;)
+            all->idle();
+    }
     if (self.number == 1)
         asm volatile("ud2");
+    for (;;)
+        all->log("goes on");
+}
+
+/// Takes a page from all processors that have just read it; another then dies of reading it again.
+[[noreturn]] void take_page(host& h) {
+    auto* const place = static_cast<hv::bare::stacks*>(h.allocate(sizeof(hv::bare::stacks), hv::page_size));
+    page_to_read = place;
+    while (readers != all->processor_count() - 1)
+        asm volatile("pause");
+    if (not h.guard(std::span{place, 1}))
+        h.panic("no memory for page tables");
+    all->flush_translations();
+    page_is_gone = true;
+    for (;;)
+        all->idle();
 }
 
 auto image_main(host& h, hv::bare::boot_information const& boot) -> int {
@@ -80,10 +125,12 @@ auto image_main(host& h, hv::bare::boot_information const& boot) -> int {
     for (unsigned p{1}; p != n; ++p)
         good = good and tallies[p].timed;
     h.log(good ? "all counted, timed and kicked: ok" : "something is missing");
+    if (boot.command_line.find("page") != std::string_view::npos)
+        take_page(h);
     if (boot.command_line.find("die") != std::string_view::npos) {
         fail = true;
         for (;;)
-            asm volatile("pause");
+            all->log("goes on");
     }
     return good ? 0 : 1;
 }
