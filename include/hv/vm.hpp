@@ -380,6 +380,8 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     void place_apic_window(vcpu_type& from)
         requires vcpu_type::runs_apic
     {
+        if ((from.hardware().runs_apic_as() == virtual_apic::xapic) == apic_window_)
+            return; // nobody else has access while this one does not stand aside, so it cannot change meanwhile
         exclusive_access held{from};
         bool wanted{true};
         this->for_each_active(

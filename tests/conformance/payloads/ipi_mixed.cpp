@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// also on: pc_vmx_apicv_smp
 // judges: No IPI is lost to those whose destinations stay, whatever forms all send while others change theirs.
 // reference: no, QEMU has no x2APIC.
 #include "processors.hpp"
@@ -191,6 +192,7 @@ void take_part() {
 shared_count here, over;
 void other() {
     lapic::enable();
+    sti();
     here.add();
     take_part();
     over.add();
