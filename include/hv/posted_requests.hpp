@@ -61,6 +61,9 @@ class posted_requests {
     [[nodiscard]] auto post(request what) -> bool { return exchange(0, number(what)); }
     [[nodiscard]] auto post(run_end what) -> bool { return exchange(0, number(what)); }
 
+    /// Takes back INIT and start-up.
+    void drop_start() { (void)exchange(number(request::init) | number(request::start_up) | start_up_vector, 0); }
+
     /// Whether something waits.
     [[nodiscard]] auto any() const -> bool { return flags_.load(std::memory_order_acquire) != 0; }
 
@@ -92,6 +95,8 @@ class posted_requests {
                 visit(static_cast<unsigned>(std::countr_zero(rest)));
         }
     };
+    /// What of it is no vector, while it goes on waiting.
+    [[nodiscard]] auto waiting() const -> taken { return {.flags = flags_.load(std::memory_order_relaxed)}; }
     [[nodiscard]] auto take() -> taken {
         taken all{.flags = flags_.exchange(0, std::memory_order_acq_rel)};
         all.for_each_word([&](unsigned word) {

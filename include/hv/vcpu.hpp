@@ -111,6 +111,16 @@ class vcpu {
 
     /// Power-on state. SDM Vol. 3A, "Processor State After Reset".
     void reset() {
+        reset_state();
+        set_activity(id_ == 0 ? vcpu_activity::running : vcpu_activity::waits_for_start_up);
+        was_initialised_ = id_ != 0;
+        if constexpr (is_parallel) {
+            shared_.posted.drop_messages();
+            shared_.sleeps_for_ever = id_ != 0;
+        }
+    }
+    /// All of it but whether it runs.
+    void reset_state() {
         reset_registers(hardware_);
         fpu_ = {};
         if constexpr (shows_speculation_msrs)
@@ -121,11 +131,6 @@ class vcpu {
             apic().power_on(vm_->topology().apic_id(id_), id_ == 0);
             register_context<vcpu> context{*this};
             local_.reset(context);
-        }
-        set_activity(id_ == 0 ? vcpu_activity::running : vcpu_activity::waits_for_start_up);
-        if constexpr (is_parallel) {
-            shared_.posted.drop_messages();
-            shared_.sleeps_for_ever = id_ != 0;
         }
     }
 
@@ -377,6 +382,9 @@ class vcpu {
     [[nodiscard]] auto activity() const -> vcpu_activity { return activity_; }
     /// The entry that is prepared leaves an interrupt to the next.
     void note_waiting() { is_waiting_ = true; }
+    /// Whether INIT put it where it is, or where it started from.
+    [[nodiscard]] auto was_initialised() const -> bool { return was_initialised_; }
+    void set_initialised(bool whether) { was_initialised_ = whether; }
     void set_activity(vcpu_activity now) {
         activity_ = now;
         requests_.look();
@@ -593,6 +601,7 @@ class vcpu {
     bool is_waiting_{true}; ///< an entry since the last look at everything left something to the next
     bool apic_is_stale_{};
     vcpu_activity activity_{vcpu_activity::running};
+    bool was_initialised_{};
     event_queue events_{};
     code_pages recent_code_{};
     plain_moves recent_moves_{};

@@ -13,10 +13,10 @@
 /// Whole-register-file operations on the hardware state of a virtual processor, whatever the backend.
 namespace hv {
 
-/// All registers as after power-on. SDM Vol. 3A, "IA-32 and Intel 64 Processor States Following Power-up, Reset, or
-/// INIT".
+/// The registers that INIT touches, as after power-on. SDM Vol. 3A, "IA-32 and Intel 64 Processor States Following
+/// Power-up, Reset, or INIT".
 template <typename Hardware>
-void reset_registers(Hardware& hardware) {
+void initialize_registers(Hardware& hardware) {
     using enum x86::segment_name;
     for (unsigned i{0}; i != x86::gpr_count; ++i)
         hardware.set_gpr(static_cast<x86::gpr>(i), 0);
@@ -26,7 +26,6 @@ void reset_registers(Hardware& hardware) {
     hardware.set_cr2(0);
     hardware.set_cr3(0);
     hardware.set_cr4(0);
-    hardware.set_xcr0(x86::xcr0::x87);
     hardware.set_rip(0xfff0);
     hardware.set_rflags(x86::rflags::fixed_one);
     for (unsigned i{0}; i != 4; ++i)
@@ -40,15 +39,22 @@ void reset_registers(Hardware& hardware) {
     hardware.set_segment(tr, {.limit = 0xffff, .access = 0x8b});
     hardware.set_gdtr({.base = 0, .limit = 0xffff});
     hardware.set_idtr({.base = 0, .limit = 0xffff});
+    hardware.set_interrupt_shadow(false);
+    hardware.set_nmi_blocked(false);
+    hardware.set_task_priority(0);
+    (void)hardware.withdraw_injection();
+}
+
+/// All registers as after power-on.
+template <typename Hardware>
+void reset_registers(Hardware& hardware) {
+    initialize_registers(hardware);
+    hardware.set_xcr0(x86::xcr0::x87);
     for (auto const msr : {x86::msr::ia32_star, x86::msr::ia32_lstar, x86::msr::ia32_cstar, x86::msr::ia32_fmask,
                            x86::msr::ia32_kernel_gs_base, x86::msr::ia32_sysenter_cs, x86::msr::ia32_sysenter_esp,
                            x86::msr::ia32_sysenter_eip, x86::msr::ia32_tsc_aux})
         (void)hardware.set_msr(msr, 0);
     (void)hardware.set_msr(x86::msr::ia32_pat, x86::pat_at_reset);
-    hardware.set_interrupt_shadow(false);
-    hardware.set_nmi_blocked(false);
-    hardware.set_task_priority(0);
-    (void)hardware.withdraw_injection();
 }
 
 /// The start state that a loader computed.

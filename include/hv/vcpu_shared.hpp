@@ -18,7 +18,12 @@
 namespace hv {
 
 /// Whether a vCPU executes. APM Vol. 2, "Processor Initialization State".
-enum class vcpu_activity : std::uint8_t { running, halted, waits_for_start_up };
+enum class vcpu_activity : std::uint8_t {
+    running,
+    halted,
+    waits_for_start_up,
+    off ///< it waits for INIT
+};
 
 /// The part of a vCPU that other threads read and write, on cache lines of its own: what others write, which it looks
 /// at before each entry, apart from what it shows them.
@@ -33,23 +38,30 @@ struct vcpu_shared {
 /// Where there are no other threads.
 struct vcpu_alone {};
 
-/// INIT. Without firmware the first processor has nowhere to start again: that is a reset of the machine. SDM Vol. 3A,
-/// "Processor State After Reset".
+/// What INIT does to registers, local APIC and pending events. SDM Vol. 3A, "IA-32 and Intel 64 Processor States
+/// Following Power-up, Reset, or INIT".
 template <typename Vcpu>
-[[gnu::cold, gnu::noinline]] void initialize(Vcpu& cpu) {
-    if (cpu.id() == 0)
-        return cpu.machine().stop({.kind = stop_kind::reset}, cpu.id());
+void initialize_state(Vcpu& cpu) {
     constexpr auto kept = x86::cr0::cd | x86::cr0::nw;
     auto& hardware = cpu.hardware();
     auto const cr0 = hardware.cr0();
-    reset_registers(hardware);
+    initialize_registers(hardware);
     hardware.set_cr0((hardware.cr0() & ~kept) | (cr0 & kept));
     cpu.events().clear();
     if constexpr (Vcpu::has_lapic) {
         register_context context{cpu};
         cpu.apic().initialize(context);
     }
+}
+
+/// INIT. Without firmware the first processor has nowhere to start again: that is a reset of the machine.
+template <typename Vcpu>
+[[gnu::cold, gnu::noinline]] void initialize(Vcpu& cpu) {
+    if (cpu.id() == 0)
+        return cpu.machine().stop({.kind = stop_kind::reset}, cpu.id());
+    initialize_state(cpu);
     cpu.set_activity(vcpu_activity::waits_for_start_up);
+    cpu.set_initialised(true);
 }
 
 /// The start-up message: real-mode code at the start of a page.

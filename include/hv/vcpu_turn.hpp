@@ -21,7 +21,7 @@ template <typename Vcpu>
             cpu.set_activity(vcpu_activity::running);
     }
     auto const activity = cpu.activity();
-    bool const for_ever{activity == vcpu_activity::waits_for_start_up or
+    bool const for_ever{activity == vcpu_activity::waits_for_start_up or activity == vcpu_activity::off or
                         (activity == vcpu_activity::halted and not delivery.may_wake())};
     if (cpu.shared().sleeps_for_ever.exchange(for_ever) != for_ever and for_ever)
         cpu.machine().note_halt();
