@@ -3,12 +3,20 @@
 
 #include <hv/run_requests.hpp>
 #include <hv/status.hpp>
+#include <hv/vcpu_phase.hpp>
 #include <hv/vcpu_set.hpp>
 
 #include <cstdint>
 #include <span>
 
 namespace hv {
+
+/// How a vCPU is made to look what is new.
+enum class notification : std::uint8_t {
+    none, ///< not at all: it looks in time by itself
+    apic, ///< its local APIC got something; where no processor takes that into the guest it is the same as exit
+    exit  ///< it leaves the guest
+};
 
 /// Which of a machine's virtual processors take part.
 template <unsigned Most, bool Shared>
@@ -104,6 +112,23 @@ class vcpu_group {
     /// All active ones.
     void barrier_cpus() {
         for_each_active([](auto& cpu) { cpu.ask(run_end::barrier); });
+    }
+
+    /// Makes a vCPU look: one that another processor runs gets one host interrupt, one that sleeps is woken, any other
+    /// looks before it runs. invalid_argument if there is no such active vCPU.
+    [[gnu::cold]] auto notify_cpu(std::uint32_t id, notification how) -> status {
+        if (not takes_part(id))
+            return status::invalid_argument;
+        if constexpr (Vm::parallel) {
+            auto const at = self().cpu(id).shared().hold.now();
+            if (how == notification::none)
+                return status::ok;
+            if (at.phase() == vcpu_phase::sleeping)
+                self().host().wake(at.processor());
+            else if (at.phase() == vcpu_phase::running and at.processor() != self().host().processor())
+                self().host().kick(at.processor());
+        }
+        return status::ok;
     }
 
     /// Calls `what` with each active vCPU.
