@@ -354,12 +354,12 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     /// Routes a message to the local APICs it names. `source` is the sender of an IPI, null for devices.
     void deliver(interrupt_message const& message, vcpu_type* source) {
         if constexpr (vcpu_type::has_lapic) {
+            auto const sender = source == nullptr ? ~0u : source->apic().id();
             vcpu_type* idlest{nullptr};
             std::uint8_t least{};
             for (auto& target : this->cpus()) {
                 auto const route = target.route();
-                if (not this->is_active(target.id()) or
-                    not route.matches(message, source == nullptr ? ~0u : source->id()))
+                if (not this->is_active(target.id()) or not route.matches(message, sender))
                     continue;
                 if (message.mode != delivery_mode::lowest_priority) {
                     hand_over(target, message);

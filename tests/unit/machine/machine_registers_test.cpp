@@ -91,6 +91,12 @@ TEST_CASE("a machine takes a topology before it has processors, and every APIC a
         cpu.reset();
         CHECK(cpu.apic().id() == id);
     }
+    for (auto& cpu : machine->cpus())
+        cpu.shared().posted.clear();
+    auto& sender = machine->cpu(5);
+    machine->deliver({.vector = 0x41, .shorthand = destination_shorthand::all_excluding_self}, &sender);
+    for (auto& cpu : machine->cpus())
+        CHECK(cpu.shared().posted.any() == (&cpu != &sender));
     machine->destroy();
     REQUIRE(monitor.create(*machine) == status::ok);
     CHECK(machine->topology() == topology{.cores = 8});
