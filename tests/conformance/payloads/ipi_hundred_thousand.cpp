@@ -3,8 +3,8 @@
 // processors: 4
 // shares: 1
 // long: 2400
-// not on bochs-svm: thirteen times 100,000 take an hour there; ipi_forms sends fewer.
-// not on bochs-vmx: thirteen times 100,000 take an hour there; ipi_forms sends fewer.
+// not on bochs-svm: thirteen times 100,000 take too long there; ipi_forms sends 1,000.
+// not on bochs-vmx: thirteen times 100,000 take too long there; ipi_forms sends 1,000.
 // judges: Of 100,000 IPIs of every form to halted and spinning processors each arrives, once, and at nobody else's.
 #include "ipi_forms.hpp"
 
