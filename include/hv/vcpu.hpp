@@ -206,8 +206,8 @@ class vcpu {
         host.save_guest_fpu(fpu_);
         hardware_.detach(host, processor);
         if constexpr (is_parallel) {
-            shared_.hold.leave(host);
-            give_up(vcpu_phase::idle);
+            shared_.hold.end(host);
+            note_given(host, lock_rank::machine);
         }
         return end == run_end::left and machine.stopped() ? run_end::stopped : end;
     }
@@ -522,12 +522,10 @@ class vcpu {
         note_given(host(), lock_rank::machine);
     }
     [[nodiscard]] auto begin_run() -> bool {
-        if (not take())
+        if (not shared_.hold.start(host(), host().processor()))
             return false;
-        if (shared_.hold.enter(host().processor()))
-            return true;
-        give_up(vcpu_phase::idle);
-        return false;
+        note_taking(host(), lock_rank::machine);
+        return true;
     }
 
     /// What an entry needs besides entering. False: there will be none.
@@ -541,17 +539,13 @@ class vcpu {
             receive(*this);
             if (host().is_woken())
                 requests_.ask(run_end::yield);
-            if (shared_.hold.now().is_wanted()) // whoever asked for that may have posted without a kick
-                requests_.ask(run_end::idle);
         }
+        choose_apic(*this); // may stand aside
+        if constexpr (is_parallel)
+            if (not shared_.hold.look(host())) [[unlikely]] // whoever wants it may have posted without a kick
+                requests_.ask(run_end::idle);
         if (requests_.must_leave()) [[unlikely]]
             return false;
-        choose_apic(*this);
-        if constexpr (is_parallel)
-            if (not shared_.hold.look(host())) [[unlikely]] { // it may have stood aside
-                requests_.ask(run_end::idle);
-                return false;
-            }
         if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
             translations_seen_ = machine.memory().generation();
             hardware_.flush_translations();

@@ -54,28 +54,29 @@ class vcpu_hold {
     /// To frozen, from idle or sleeping. False if somebody else has it or waits for it: then it is left to them.
     template <typename Host>
     [[nodiscard]] auto begin(Host& host) -> bool {
-        if (step(vcpu_phase::idle, vcpu_phase::frozen, waiters_mask))
-            return true;
-        if (not step(vcpu_phase::sleeping, vcpu_phase::frozen))
-            return false;
-        if (not now().is_wanted())
+        auto now = word_.load();
+        do
+            if (bool const is_idle{view{now}.phase() == vcpu_phase::idle};
+                is_idle ? view{now}.is_wanted() : view{now}.phase() != vcpu_phase::sleeping)
+                return false;
+        while (not word_.compare_exchange_weak(now, (now & ~phase_mask) | frozen));
+        if (not view{now}.is_wanted()) [[likely]]
             return true;
         rest(host, vcpu_phase::idle);
         return false;
     }
-    /// From frozen to running on `processor`. False, and it stays frozen, if somebody waits for it.
-    [[nodiscard]] auto enter(unsigned processor) -> bool {
-        settle(processor);
-        return step(vcpu_phase::frozen, vcpu_phase::running, waiters_mask);
-    }
-    /// From running to frozen. `more` is aside, or nothing.
+    /// By way of frozen to running on `processor`, at once. False as `begin`.
     template <typename Host>
-    void leave(Host& host, std::uint32_t more = 0) {
-        auto now = word_.load();
-        while (not word_.compare_exchange_weak(now, (now & ~(phase_mask | asked)) | frozen | more))
-            continue;
-        if ((now & (asked | waiters_mask)) != 0)
-            host.announce(word_);
+    [[nodiscard]] auto start(Host& host, unsigned processor) -> bool {
+        if (step(vcpu_phase::idle, vcpu_phase::running, waiters_mask, processor_mask, processor << processor_shift))
+            return true;
+        return begin(host) and
+               step(vcpu_phase::frozen, vcpu_phase::running, 0, processor_mask, processor << processor_shift);
+    }
+    /// From running by way of frozen to idle, at once.
+    template <typename Host>
+    void end(Host& host) {
+        leave(host, static_cast<std::uint32_t>(vcpu_phase::idle));
     }
     /// From frozen to idle or sleeping; to idle in any case if somebody waits for it.
     template <typename Host>
@@ -98,7 +99,7 @@ class vcpu_hold {
     /// A running one is frozen until it comes back, while its own thread waits for the machine's lock or has it.
     template <typename Host>
     void stand_aside(Host& host) {
-        leave(host, aside);
+        leave(host, frozen | aside);
     }
     template <typename Host>
     void come_back(Host& host) {
@@ -150,6 +151,15 @@ class vcpu_hold {
     }
 
   private:
+    template <typename Host>
+    void leave(Host& host, std::uint32_t to) {
+        auto now = word_.load();
+        while (not word_.compare_exchange_weak(now, (now & ~(phase_mask | asked)) | to))
+            continue;
+        if ((now & (asked | waiters_mask)) != 0)
+            host.announce(word_);
+    }
+
     static constexpr std::uint32_t phase_mask{3}, aside{1u << 2}, asked{1u << 3};
     static constexpr std::uint32_t one_waiter{1u << 4}, waiters_mask{0xfff0};
     static constexpr std::uint32_t processor_shift{16}, processor_mask{0xffff'0000};
@@ -157,12 +167,14 @@ class vcpu_hold {
     static constexpr auto running = static_cast<std::uint32_t>(vcpu_phase::running);
     static_assert(static_cast<std::uint32_t>(vcpu_phase::idle) == 0);
 
-    [[nodiscard]] auto step(vcpu_phase from, vcpu_phase to, std::uint32_t unless = 0) -> bool {
+    [[nodiscard]] auto step(vcpu_phase from, vcpu_phase to, std::uint32_t unless = 0, std::uint32_t drop = 0,
+                            std::uint32_t add = 0) -> bool {
         auto now = word_.load();
         do
             if (view{now}.phase() != from or (now & unless) != 0)
                 return false;
-        while (not word_.compare_exchange_weak(now, (now & ~phase_mask) | static_cast<std::uint32_t>(to)));
+        while (
+            not word_.compare_exchange_weak(now, (now & ~(phase_mask | drop)) | static_cast<std::uint32_t>(to) | add));
         return true;
     }
 

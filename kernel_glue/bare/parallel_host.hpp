@@ -110,6 +110,9 @@ class parallel_host {
             asm volatile("pause");
     }
     void announce(std::atomic<std::uint32_t>&) {}
+#ifndef NDEBUG
+    [[nodiscard]] auto locks_held() -> hv::locks_held& { return this_processor().locks; }
+#endif
 
     void load_guest_fpu(fpu_area& area) { base_.load_guest_fpu(area); }
     void save_guest_fpu(fpu_area& area) { base_.save_guest_fpu(area); }

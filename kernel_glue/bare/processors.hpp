@@ -6,6 +6,7 @@
 #include "instructions.hpp"
 #include "stacks.hpp"
 
+#include <hv/lock_order.hpp>
 #include <hv/status.hpp>
 #include <hv/time.hpp>
 
@@ -25,6 +26,7 @@ struct alignas(64) processor {
     nanoseconds wanted{INT64_MAX};    ///< by who runs on it
     nanoseconds slice_end{INT64_MAX}; ///< of who runs on it
     bool others_ready{};              ///< vCPUs that could run in its place
+    locks_held locks{};               ///< of who runs on it, where their order is checked
     std::uint64_t timer_interrupts{};
     stacks* own_stacks{};
     alignas(64) std::uint32_t apic_id{};

@@ -7,7 +7,9 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -180,7 +182,7 @@ TEST_CASE("vCPUs that want exclusive access in their exits at once have it one a
         m.give(n, std::vector<script::step>(300, script::exit{exits::cpuid{}}));
         threads.emplace_back(m.run_all_of(n));
     }
-    for (unsigned i{0}; i != 100; ++i) { // from outside no vCPU is in the middle of an exit
+    while (changes != 4 * 300) { // from outside no vCPU is in the middle of an exit
         exclusive_access const held{*m.machine};
         if (auto const now = ++inside; now > most)
             most = now;
@@ -190,7 +192,6 @@ TEST_CASE("vCPUs that want exclusive access in their exits at once have it one a
     }
     for (auto& thread : threads)
         thread.join();
-    CHECK(changes == 4 * 300);
     CHECK(most == 1);
 }
 
@@ -237,7 +238,58 @@ TEST_CASE("one that has a vCPU for itself keeps exclusive access waiting, and sh
         for (auto& reader : readers)
             reader.join();
     }
+    SECTION("shared access waits for exclusive access in turn, also for one that waits itself") {
+        std::optional<shared_access<std::remove_reference_t<decltype(*m.machine)>>> first{*m.machine};
+        std::atomic<bool> inside{false}, go{false};
+        attempt const change{[&] {
+            exclusive_access const held{*m.machine};
+            inside = true;
+            while (not go)
+                std::this_thread::yield();
+        }};
+        CHECK(change.waits());
+        attempt const look{[&] {
+            shared_access const held{*m.machine};
+            CHECK(go);
+            done = true;
+        }};
+        CHECK(look.waits());
+        first.reset();
+        while (not inside)
+            std::this_thread::yield();
+        CHECK(look.waits());
+        CHECK_FALSE(done);
+        go = true;
+    }
     CHECK(m.machine->cpu(2).phase() == phase::idle);
+}
+
+TEST_CASE("a vCPU that was wanted while it stood aside is given up before its next entry") {
+    four_processors m;
+    act_at_cpuid::what = [&](std::uint32_t id) { exclusive_access const held{m.machine->cpu(id)}; };
+    m.give(1, {script::exit{exits::cpuid{}}, script::spin{}});
+    std::optional<shared_access<std::remove_reference_t<decltype(*m.machine)>>> first{*m.machine};
+    std::thread runner{[&] {
+        hosted::this_processor = 1;
+        m.machine->cpu(1).run();
+    }};
+    auto const& hold = m.machine->cpu(1).shared().hold;
+    while (not hold.now().stands_aside())
+        std::this_thread::yield();
+    std::size_t done{99};
+    {
+        attempt const take{[&] {
+            frozen_vcpu const held{m.machine->cpu(1)};
+            done = m.guest(1).steps_done();
+        }};
+        while (not hold.now().is_wanted())
+            std::this_thread::yield();
+        first.reset();
+    }
+    runner.join();
+    CHECK(done <= 1); // it does not compute until a kick comes
+    CHECK(m.host.kicks(1) == 1);
+    CHECK_FALSE(m.machine->stopped());
 }
 
 TEST_CASE("no vCPU uses a page after it was taken away, nor a right") {
@@ -269,7 +321,9 @@ TEST_CASE("what a running vCPU writes after its dirty flag was cleared is dirty 
     m.track_dirty();
     static_cast<void>(m.dirty(dirty_operation::reset));
     barrier place{};
-    m.give(1, {script::store{gpa{0x9000}, 1}, place.step(), script::store{gpa{0x9000}, 2}});
+    std::atomic<bool> cleared{false};
+    m.give(1, {script::store{gpa{0x9000}, 1}, place.step(), script::store{gpa{0x9000}, 2},
+               script::wait{[&cleared] { return cleared.load(); }}});
     auto thread = m.run_all_of(1);
     place.await();
     CHECK(m.dirty(dirty_operation::get) == 2); // asks nobody
@@ -282,6 +336,8 @@ TEST_CASE("what a running vCPU writes after its dirty flag was cleared is dirty 
         CHECK(m.machine->cpu(1).phase() == phase::running);
         place.open = true;
     }
+    CHECK(m.machine->cpu(1).phase() == phase::running); // nobody asked it to leave
+    cleared = true;
     thread.join();
     CHECK(was == 2);
     CHECK(m.dirty(dirty_operation::get) == 2);

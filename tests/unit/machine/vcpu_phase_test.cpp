@@ -64,14 +64,44 @@ TEST_CASE("a vCPU keeps the number of its processor in every phase") {
     vcpu_hold hold{};
     hold.settle(63);
     CHECK(hold.now().processor() == 63);
-    REQUIRE(hold.begin(host));
-    REQUIRE(hold.enter(5));
+    REQUIRE(hold.start(host, 5));
     CHECK(hold.now().phase() == phase::running);
     CHECK(hold.now().processor() == 5);
-    hold.leave(host);
+    hold.end(host);
+    CHECK(hold.now().phase() == phase::idle);
+    REQUIRE(hold.begin(host));
     hold.rest(host, phase::sleeping);
     CHECK(hold.now().processor() == 5);
+    REQUIRE(hold.start(host, 6));
+    CHECK(hold.now().processor() == 6);
     CHECK_FALSE(hold.now().is_wanted());
+}
+
+TEST_CASE("a vCPU that somebody waits for is not taken by its own thread") {
+    hosted::host host{};
+    for (auto const from : {phase::idle, phase::sleeping, phase::frozen, phase::running}) {
+        vcpu_hold hold{};
+        if (from == phase::running)
+            REQUIRE(hold.start(host, 0));
+        else if (from != phase::idle)
+            REQUIRE(hold.begin(host));
+        if (from == phase::sleeping)
+            hold.rest(host, phase::sleeping);
+        CHECK(hold.want() == (from == phase::running or from == phase::sleeping));
+        if (from == phase::running)
+            hold.end(host);
+        else if (from == phase::frozen)
+            hold.rest(host, phase::sleeping); // no: somebody waits
+        CHECK_FALSE(hold.start(host, 1));
+        CHECK_FALSE(hold.begin(host));
+        CHECK(hold.now().phase() == phase::idle);
+        CHECK(hold.now().processor() == 0);
+        CHECK(hold.wait(host, false));
+        CHECK(hold.now().phase() == phase::frozen);
+        CHECK_FALSE(hold.now().is_wanted());
+        CHECK_FALSE(hold.start(host, 1));
+        CHECK_FALSE(hold.begin(host));
+    }
 }
 
 TEST_CASE("who wants a running vCPU makes it leave its guest, and has it then") {
