@@ -68,6 +68,7 @@ class host {
 
     auto now() -> nanoseconds { return clock_.at(tsc_); }
     auto tsc() -> std::uint64_t { return tsc_; }
+    static constexpr auto tsc_lead() -> std::int64_t { return 0; }
     auto tsc_frequency() -> std::uint64_t { return clock_.frequency(); }
     auto wall_clock() -> std::int64_t { return now(); }
 

@@ -38,9 +38,11 @@ concept host = requires(H& h, std::size_t bytes, std::size_t alignment, void* me
     { h.write_msr(index, value) } -> std::same_as<status>;
 
     // Time. `now` is monotonic, in nanoseconds from some fixed point; `tsc` is the counter that RDTSC reads, and both
-    // are tied by `tsc_frequency`. `wall_clock` counts nanoseconds since 1970-01-01T00:00Z.
+    // are tied by `tsc_frequency`. They are the same on all processors: where RDTSC of the present one reads another
+    // value, `tsc_lead` is how much more. `wall_clock` counts nanoseconds since 1970-01-01T00:00Z.
     { h.now() } -> std::same_as<nanoseconds>;
     { h.tsc() } -> std::same_as<std::uint64_t>;
+    { h.tsc_lead() } -> std::same_as<std::int64_t>;
     { h.tsc_frequency() } -> std::same_as<std::uint64_t>;
     { h.wall_clock() } -> std::same_as<std::int64_t>;
 

@@ -46,4 +46,11 @@ struct tsc_scaling {
     return static_cast<std::uint64_t>(static_cast<wide>(tsc) * ratio >> format.fraction_bits);
 }
 
+/// The same of the difference of two readings, modulo 2^64.
+[[nodiscard]] constexpr auto scaled_difference(std::int64_t ticks, std::uint64_t ratio, tsc_scaling const& format)
+    -> std::uint64_t {
+    auto const plain = static_cast<std::uint64_t>(ticks);
+    return ticks < 0 ? 0 - scaled_tsc(0 - plain, ratio, format) : scaled_tsc(plain, ratio, format);
+}
+
 } // namespace hv

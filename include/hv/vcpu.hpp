@@ -96,7 +96,7 @@ class vcpu {
         if constexpr (Machine::trace::enabled)
             trace_.clear();
         tsc_adjustment_ = 0;
-        hardware_.set_tsc_offset(vm_->tsc_offset());
+        offset_tsc();
         reset();
         return status::ok;
     }
@@ -150,7 +150,7 @@ class vcpu {
     [[nodiscard]] auto tsc_adjustment() const -> std::uint64_t { return tsc_adjustment_; }
     [[gnu::noinline]] void set_tsc_adjustment(std::uint64_t value) {
         tsc_adjustment_ = value;
-        hardware_.set_tsc_offset(vm_->tsc_offset() + tsc_adjustment_);
+        offset_tsc();
         if constexpr (has_lapic) {
             processor_context<vcpu> context{*this};
             apic().tsc_changed(context);
@@ -177,6 +177,11 @@ class vcpu {
                 return run_end::idle;
         stay_.forget();
         hardware_.attach(host, processor);
+        if constexpr (is_parallel)
+            if (host.tsc_lead() != shared_.tsc_lead) {
+                shared_.tsc_lead = host.tsc_lead();
+                offset_tsc();
+            }
         host.load_guest_fpu(fpu_);
         requests_.look();
         auto end = run_end::left;
@@ -454,6 +459,14 @@ class vcpu {
     }
 
   private:
+    /// What the processor adds to its own counter.
+    void offset_tsc() {
+        auto offset = vm_->tsc_offset() + tsc_adjustment_;
+        if constexpr (is_parallel)
+            offset -= vm_->guest_lead(shared_.tsc_lead);
+        hardware_.set_tsc_offset(offset);
+    }
+
     template <typename Exit>
     static constexpr bool has_handler{Machine::handlers::template serves<Exit, vcpu>};
     /// Exits whose service needs nothing of the local APIC: its task priority stays with the processor until an entry

@@ -237,6 +237,13 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     [[nodiscard]] auto tsc_frequency() const -> std::uint64_t { return tsc_frequency_; }
     [[nodiscard]] auto tsc_offset() const -> std::uint64_t { return tsc_offset_; }
     [[nodiscard]] auto guest_tsc() -> std::uint64_t { return tsc_without_offset() + tsc_offset_; }
+    /// What the processor adds to a guest's TSC where the host's counter leads by `ticks`.
+    [[nodiscard]] auto guest_lead(std::int64_t ticks) const -> std::uint64_t {
+        if constexpr (Machine::tsc == tsc_policy::scaled)
+            return scaled_difference(ticks, tsc_ratio_, backend::tsc_scaling);
+        else
+            return static_cast<std::uint64_t>(ticks);
+    }
     /// When the guest's TSC reads `value`: now, if it has already; never, if that lies beyond a hundred years.
     [[nodiscard]] auto instant_of_tsc(std::uint64_t value) -> instant {
         constexpr std::uint64_t too_late{100ull * 366 * 24 * 60 * 60};

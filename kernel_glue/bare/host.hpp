@@ -91,6 +91,7 @@ class host {
 
     [[nodiscard]] auto now() const -> nanoseconds { return clock_.now(); }
     [[nodiscard]] auto tsc() const -> std::uint64_t { return read_tsc(); }
+    [[nodiscard]] static constexpr auto tsc_lead() -> std::int64_t { return 0; }
     [[nodiscard]] auto tsc_frequency() const -> std::uint64_t { return clock_.frequency(); }
     [[nodiscard]] auto wall_clock() const -> std::int64_t { return wall_clock_at_zero_ + now(); }
 

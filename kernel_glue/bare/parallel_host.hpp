@@ -67,10 +67,14 @@ class parallel_host {
     [[nodiscard]] auto read_msr(std::uint32_t index) -> result<std::uint64_t> { return base_.read_msr(index); }
     auto write_msr(std::uint32_t index, std::uint64_t value) -> status { return base_.write_msr(index, value); }
 
-    [[nodiscard]] auto now() const -> nanoseconds { return base_.now(); }
-    [[nodiscard]] auto tsc() const -> std::uint64_t { return base_.tsc(); }
+    [[nodiscard]] auto now() const -> nanoseconds { return base_.clock().at(tsc()); }
+    /// That of the first processor, wherever this runs.
+    [[nodiscard]] auto tsc() const -> std::uint64_t { return read_tsc() - static_cast<std::uint64_t>(tsc_lead()); }
+    [[nodiscard]] auto tsc_lead() const -> std::int64_t { return this_processor().tsc_lead; }
+    /// How the counter of a processor differs from the first's.
+    [[nodiscard]] auto difference(unsigned number) const -> tsc_difference { return processors_[number].compared; }
     [[nodiscard]] auto tsc_frequency() const -> std::uint64_t { return base_.tsc_frequency(); }
-    [[nodiscard]] auto wall_clock() const -> std::int64_t { return base_.wall_clock(); }
+    [[nodiscard]] auto wall_clock() const -> std::int64_t { return base_.wall_clock_at_zero() + now(); }
 
     void arm_timer(nanoseconds when) {
         auto& self = this_processor();
@@ -173,7 +177,7 @@ class parallel_host {
     void serve_timer() {
         auto& self = this_processor();
         if (self.armed != INT64_MAX and now() < self.armed)
-            return base_.apic().interrupt_at(base_.clock().tsc_at(self.armed));
+            return base_.apic().interrupt_at(own_tsc_at(self.armed));
         ++self.timer_interrupts;
         self.armed = INT64_MAX;
     }
@@ -189,6 +193,11 @@ class parallel_host {
         lock& lock_;
     };
 
+    /// What RDTSC of this processor reads at an instant.
+    [[nodiscard]] auto own_tsc_at(nanoseconds when) const -> std::uint64_t {
+        return base_.clock().tsc_at(when) + static_cast<std::uint64_t>(tsc_lead());
+    }
+
     void arm(bare::processor& self) {
         auto const when = self.wanted < self.slice_end ? self.wanted : self.slice_end;
         if (when == self.armed)
@@ -197,7 +206,7 @@ class parallel_host {
         if (when == INT64_MAX)
             base_.apic().no_interrupt();
         else
-            base_.apic().interrupt_at(base_.clock().tsc_at(when));
+            base_.apic().interrupt_at(own_tsc_at(when));
     }
 
     host& base_;

@@ -39,6 +39,21 @@ void wait(host const& h, nanoseconds time) {
         asm volatile("pause");
 }
 
+/// The counter between two fences: nothing before it is late, nothing behind it early.
+auto read_tsc_in_order() -> std::uint64_t {
+    asm volatile("lfence" : : : "memory");
+    auto const tsc = read_tsc();
+    asm volatile("lfence" : : : "memory");
+    return tsc;
+}
+
+/// Finds out how the counter of a processor that is up differs from this one's.
+auto compare_counters(host const& h, processor& one) -> bool {
+    constexpr nanoseconds patience{5'000'000'000};
+    auto const end = h.now() + patience;
+    return one.exchange.compare(read_tsc_in_order, [&] { return h.now() >= end; }, one.compared);
+}
+
 /// Starts one processor and waits until it is up. SDM Vol. 3A, "MP Initialization Protocol Algorithm". An emulator may
 /// let it run much later.
 auto start(host& h, processor& one) -> bool {
@@ -81,6 +96,8 @@ extern "C" void hv_bare_start_processor(processor& self) {
     become(self);
     h.join();
     self.is_up.store(true, std::memory_order_release);
+    self.exchange.answer(read_tsc_in_order);
+    self.tsc_lead = self.compared.ahead;
     hv_bare_run_processor(self);
     stop();
 }
@@ -142,7 +159,7 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
         if (not h.guard(further.subspan(up - 1, 1)))
             break;
         flush_others(h, all.first(up));
-        if (start(h, one)) {
+        if (start(h, one) and compare_counters(h, one)) {
             ++up;
         } else {
             text t;

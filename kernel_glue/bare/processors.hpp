@@ -5,6 +5,7 @@
 #include "host.hpp"
 #include "instructions.hpp"
 #include "stacks.hpp"
+#include "tsc_exchange.hpp"
 
 #include <hv/lock_order.hpp>
 #include <hv/status.hpp>
@@ -28,16 +29,19 @@ struct alignas(64) processor {
     bool others_ready{};              ///< vCPUs that could run in its place
     locks_held locks{};               ///< of who runs on it, where their order is checked
     std::uint64_t timer_interrupts{};
-    stacks* own_stacks{};
+    std::int64_t tsc_lead{}; ///< ticks that its counter is ahead of the first's
     alignas(64) std::uint32_t apic_id{};
     std::atomic<bool> must_look{false}; ///< somebody else could run
     std::atomic<bool> is_up{false};
     std::atomic<std::uint32_t> calls{0};  ///< how often others have asked it to flush
     std::atomic<std::uint32_t> served{0}; ///< how many of those it has done
+    stacks* own_stacks{};
     alignas(64) processor_tables tables{};
+    tsc_difference compared{}; ///< its counter with the first's
+    tsc_exchange exchange{};
 };
 static_assert(offsetof(processor, self) == 0 and offsetof(processor, number) == 8, "this_processor knows the places");
-static_assert(offsetof(processor, own_stacks) < 64 and offsetof(processor, apic_id) == 64 and
+static_assert(offsetof(processor, tsc_lead) < 64 and offsetof(processor, apic_id) == 64 and
               offsetof(processor, tables) == 128);
 
 /// The processor that executes this.

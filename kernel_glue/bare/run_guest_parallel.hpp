@@ -42,6 +42,23 @@ static_assert(topology_of(options{"topology=2,3,1"}, 8) == topology{2, 3, 1});
 static_assert(topology_of(options{"cpus=5"}, 8) == topology{.cores = 5} and topology_of(options{""}, 8).cores == 8);
 static_assert(topology_of(options{"topology=2,3"}, 8).sockets == 0 and topology_of(options{"cpus=9"}, 8).cores == 0);
 
+/// How well the TSCs of the host's processors agree: of which those that do not are put right.
+[[gnu::cold]] inline void print_counters(host& h, parallel_host const& processors) {
+    std::uint64_t spread{0};
+    for (unsigned n{1}; n != processors.processor_count(); ++n) {
+        auto const found = processors.difference(n);
+        spread = found.spread > spread ? found.spread : spread;
+        if (found.ahead == 0 and found.constant)
+            continue;
+        auto const ticks = static_cast<std::uint64_t>(found.ahead < 0 ? -found.ahead : found.ahead);
+        text_line<> line;
+        line.text("TSC of processor ").decimal(n).text(found.constant ? " is " : " does not keep step, is ");
+        h.log(line.decimal(ticks).text(found.ahead < 0 ? " ticks behind" : " ticks ahead").view());
+    }
+    if (processors.processor_count() != 1)
+        h.log(text_line<>{}.text("TSCs compared to within ").decimal(spread).text(" ticks").view());
+}
+
 } // namespace detail
 
 /// What the processors of the host share.
@@ -106,6 +123,7 @@ auto run_guest_parallel(host& h, boot_information const& boot) -> int {
         text_line<> line;
         line.decimal(cpus).text(" virtual processors on ").decimal(processors.processor_count()).text(" of the host");
         h.log(line.view());
+        detail::print_counters(h, processors);
     }
     program.plan.settle();
     machine.cpu(0).start(loaded.start);

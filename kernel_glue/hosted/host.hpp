@@ -43,6 +43,7 @@ struct host_config {
     std::size_t memory{std::size_t{8} << 30}; ///< bytes of physical memory; only what is touched costs anything
     unsigned processors{1};
     std::uint64_t tsc_frequency{2'400'000'000}; ///< Hz; not 1 GHz, so that ticks and nanoseconds differ
+    std::vector<std::int64_t> tsc_leads{};      ///< ticks that RDTSC of each processor is ahead; 0 for the rest
     bool real_time{};                           ///< the clock runs by itself; else it stands until a test moves it
     bool real_cpuid{};                          ///< CPUID of this processor; else what `set_cpuid` put in
 };
@@ -118,6 +119,9 @@ class basic_host {
         return std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - start_).count();
     }
     auto tsc() -> std::uint64_t { return ticks_in(now(), config_.tsc_frequency); }
+    auto tsc_lead() -> std::int64_t {
+        return this_processor < config_.tsc_leads.size() ? config_.tsc_leads[this_processor] : 0;
+    }
     auto tsc_frequency() -> std::uint64_t { return config_.tsc_frequency; }
     auto wall_clock() -> std::int64_t { return wall_clock_zero_.load() + now(); }
 
