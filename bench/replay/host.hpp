@@ -84,6 +84,7 @@ class host {
     void wake(unsigned) {}
     auto is_woken() -> bool { return false; }
     auto should_yield() -> bool { return false; }
+    void give_way() {}
 
     void load_guest_fpu(fpu_area&) {}
     void save_guest_fpu(fpu_area&) {}
