@@ -118,13 +118,14 @@ class board<meta::types<Devices...>> {
     }
 
     /// Asks the devices that answer some reads without `read_msr`. Nothing moves.
-    [[nodiscard, gnu::always_inline]] auto read_msr_at_once(std::uint32_t index, std::uint64_t& value) const -> bool {
+    [[nodiscard, gnu::always_inline]] auto read_msr_at_once([[maybe_unused]] std::uint32_t index,
+                                                            std::uint64_t& value) const -> bool {
         return (read_msr_at_once<Devices>(index, value) or ...);
     }
     /// Asks the devices that answer some writes without `write_msr`. False: nothing was done.
     template <typename Context>
-    [[nodiscard, gnu::always_inline]] auto write_msr_at_once(Context& context, std::uint32_t index, std::uint64_t value)
-        -> bool {
+    [[nodiscard, gnu::always_inline]] auto write_msr_at_once(Context& context, [[maybe_unused]] std::uint32_t index,
+                                                             [[maybe_unused]] std::uint64_t value) -> bool {
         return (write_msr_at_once<Devices>(context, index, value) or ...);
     }
 
