@@ -5,6 +5,9 @@
 // judges: Once all processors acknowledged a shoot-down, none uses the old translation again.
 #include "processors.hpp"
 
+// Emulators of SVM and VMX drop all translations where worlds are switched, and an IPI switches: without the drops in
+// the handler only the run without hypervisor fails.
+
 using namespace payload;
 
 namespace {
