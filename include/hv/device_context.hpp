@@ -89,7 +89,8 @@ class processor_context {
     instant now_{unknown};
 };
 
-/// The same for who may move what messages find the APIC by: registers that the guest writes, RESET and INIT.
+/// The same for who may move what messages find the APIC by: registers that the guest writes, RESET, INIT and a saved
+/// state.
 template <typename Vcpu>
 class register_context : public processor_context<Vcpu> {
   public:

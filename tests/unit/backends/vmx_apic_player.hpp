@@ -112,7 +112,7 @@ class player {
         return machine->devices().template get<ioapic>().save(context);
     }
     [[nodiscard]] auto restore(hv_lapic_v1 const& image) -> status {
-        processor_context context{machine->cpu(seat)};
+        register_context context{machine->cpu(seat)};
         return machine->cpu(seat).local().template restore<lapic>(context, image);
     }
     void write_ioapic(std::uint32_t index, std::uint32_t value) {
