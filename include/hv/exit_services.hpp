@@ -11,6 +11,7 @@
 #include <hv/port_access.hpp>
 #include <hv/run_requests.hpp>
 #include <hv/stop.hpp>
+#include <hv/user_state.hpp>
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
@@ -307,7 +308,9 @@ class exit_services {
             if (cpu_.requests().must_leave())
                 return false;
             cpu_.arm_timer();
+            cpu_.change_to(user_state::idle);
             cpu_.host().idle();
+            cpu_.change_to(user_state::emu_kern);
             cpu_.service();
             if (cpu_.requests().must_leave())
                 return false;

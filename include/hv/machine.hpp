@@ -79,6 +79,8 @@ struct default_machine {
     static constexpr std::uint32_t intercepted_exceptions{1u << 1 | 1u << 17};
     /// What VMCALL and VMMCALL do without a handler of the user's: raise #UD, or answer -1 in RAX.
     static constexpr bool hypercalls{false};
+    /// Whether each vCPU counts what it spends its time with: see hv::user_state. Costs two looks at the clock an exit.
+    static constexpr bool user_states{false};
     /// no_trace, or trace_ring<N>.
     using trace = no_trace;
 };

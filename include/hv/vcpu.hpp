@@ -25,6 +25,7 @@
 #include <hv/stay.hpp>
 #include <hv/stop.hpp>
 #include <hv/trace.hpp>
+#include <hv/user_state.hpp>
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_phase.hpp>
@@ -95,6 +96,8 @@ class vcpu {
         stats_ = {};
         if constexpr (Machine::trace::enabled)
             trace_.clear();
+        if constexpr (Machine::user_states)
+            times_.start(host().now());
         tsc_adjustment_ = 0;
         offset_tsc();
         reset();
@@ -175,6 +178,7 @@ class vcpu {
         if constexpr (is_parallel)
             if (not begin_run()) [[unlikely]]
                 return run_end::idle;
+        change_to(user_state::emu_kern);
         stay_.forget();
         hardware_.attach(host, processor);
         if constexpr (is_parallel)
@@ -198,6 +202,7 @@ class vcpu {
             auto decision = verdict::again;
             do {
                 trace_entry();
+                change_to(user_state::run);
                 decision = backend::enter(host, processor, hardware_, *this);
                 if (decision == verdict::resume) [[likely]]
                     break;
@@ -210,16 +215,23 @@ class vcpu {
         renew_apic();
         host.save_guest_fpu(fpu_);
         hardware_.detach(host, processor);
+        if (end == run_end::left and machine.stopped())
+            end = run_end::stopped;
+        change_to(end == run_end::stopped     ? user_state::init
+                  : end == run_end::run_state ? user_state::idle
+                  : end == run_end::yield     ? user_state::sched
+                                              : user_state::emu_user);
         if constexpr (is_parallel) {
             shared_.hold.end(host);
             note_given(host, lock_rank::machine);
         }
-        return end == run_end::left and machine.stopped() ? run_end::stopped : end;
+        return end;
     }
 
     /// The backend's handler: every exit comes through here once.
     template <typename Exit>
     [[gnu::always_inline]] auto on(Exit const& exit) -> verdict {
+        change_to(user_state::emu_kern);
         stats_.template count<Exit>();
         trace_exit(exit);
         if constexpr (exits::is_rare<Exit>)
@@ -245,6 +257,16 @@ class vcpu {
     [[nodiscard]] auto stays() -> stay& { return stay_; }
     [[nodiscard]] auto requests() -> run_requests& { return requests_; }
     [[nodiscard]] auto stats() -> vcpu_stats& { return stats_; }
+    /// What it spent its time with. By the thread that runs it or has it frozen.
+    [[nodiscard]] auto times() const -> user_times<true> const&
+        requires(Machine::user_states)
+    {
+        return times_;
+    }
+    [[gnu::always_inline]] void change_to([[maybe_unused]] user_state now) {
+        if constexpr (Machine::user_states)
+            times_.change(now, host().now());
+    }
     [[nodiscard]] auto cpuid() -> cpuid_table& { return cpuid_; }
     [[nodiscard]] auto msrs() -> msr_store<typename Machine::msrs>& { return msrs_; }
     [[nodiscard]] auto recent_code() -> code_pages& { return recent_code_; }
@@ -618,6 +640,7 @@ class vcpu {
     cpuid_table cpuid_{};
     [[no_unique_address]] typename Machine::handlers handlers_{};
     [[no_unique_address]] typename Machine::trace trace_{};
+    [[no_unique_address]] user_times<Machine::user_states> times_{};
     typename Host::fpu_area fpu_{};
     [[no_unique_address]] std::conditional_t<is_parallel, vcpu_shared, vcpu_alone> shared_{};
 };

@@ -43,6 +43,7 @@ ROOMS = [
     ("posted_requests.hpp", "posted_requests", 3),
     ("run_requests.hpp", "run_requests", 1),
     ("stay.hpp", "stay", 3),
+    ("user_state.hpp", "user_state", 3),
     ("trace.hpp", "trace", 3),
     ("backends/*", "backends", 4),
     ("device_context.hpp", "vcpu", 4),
