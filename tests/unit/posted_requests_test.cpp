@@ -105,3 +105,44 @@ TEST_CASE("nothing is lost between many posters and a processor that looks only 
         for (unsigned v{0x40 + n}; v < 0x100; v += 37 * posters)
             CHECK(seen[v] == rounds);
 }
+
+TEST_CASE("two messages one right behind the other both arrive, however the processor's look falls between them") {
+    bool const only_when_asked{GENERATE(true, false)}; // else as one that looks at each exit
+    constexpr unsigned rounds{8'000};
+    posted_requests p;
+    std::atomic<bool> asked{false};
+    std::atomic<unsigned> seen{0};
+    auto const give_up = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+    std::atomic<bool> late{false};
+    std::thread poster{[&] {
+        auto const pause = [](unsigned length) {
+            for (std::atomic<unsigned> n{0}; n.load(std::memory_order_relaxed) < length;)
+                n.fetch_add(1, std::memory_order_relaxed);
+        };
+        for (unsigned round{0}; round != rounds and not late; ++round) {
+            if (p.post(fixed(0x31)))
+                asked = true;
+            pause(round % 61);
+            if ((round & 1) != 0 ? p.post(fixed(0x32)) : p.post({.mode = delivery_mode::nmi}))
+                asked = true;
+            for (unsigned looks{0}; seen != 2 * (round + 1) and not late; ++looks)
+                if (looks % 1024 == 1023) {
+                    late = std::chrono::steady_clock::now() > give_up;
+                    std::this_thread::yield();
+                }
+        }
+        late = late or seen != 2 * rounds;
+        asked = true;
+        (void)p.post(request::look);
+    }};
+    for (bool over{false}; not over;) {
+        if (only_when_asked ? not asked.exchange(false) : not p.any())
+            continue;
+        auto const all = p.take();
+        over = all.has(request::look);
+        seen += static_cast<unsigned>(vectors_of(all).size() + all.has(request::nmi));
+    }
+    poster.join();
+    CHECK_FALSE(late);
+    CHECK(seen == 2 * rounds);
+}
