@@ -132,8 +132,8 @@ TEST_CASE("two messages one right behind the other both arrive, however the proc
                 }
         }
         late = late or seen != 2 * rounds;
-        asked = true;
         (void)p.post(request::look);
+        asked = true;
     }};
     for (bool over{false}; not over;) {
         if (only_when_asked ? not asked.exchange(false) : not p.any())
