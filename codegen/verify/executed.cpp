@@ -19,6 +19,11 @@ auto hexadecimal_bytes(std::span<std::uint8_t const> bytes) -> std::string {
     return made;
 }
 
+/// LLVM takes LOCK before some instructions for an instruction of its own; a processor does not.
+auto size_with_prefix(decoder& decode, instruction const& i) -> std::size_t {
+    return i.opcode == "LOCK_PREFIX" ? i.size + decode.at(i.at + i.size).size : i.size;
+}
+
 } // namespace
 
 auto compare_with_executed(std::string const& path, image const& file, decoder& decode, closure& c) -> executed {
@@ -40,7 +45,8 @@ auto compare_with_executed(std::string const& path, image const& file, decoder& 
             c.violations.push_back({.what = "executed between exit and entry, but not verified",
                                     .at = at,
                                     .text = code.empty() ? "bytes " + bytes : decode.text(i)});
-        else if (bytes != hexadecimal_bytes(code.first(std::min<std::size_t>(i.size, code.size()))))
+        else if (bytes !=
+                 hexadecimal_bytes(code.first(std::min<std::size_t>(size_with_prefix(decode, i), code.size()))))
             c.violations.push_back(
                 {.what = "executed as " + bytes + ", which is not in the file", .at = at, .text = decode.text(i)});
         if (made.instructions.insert(at).second)
