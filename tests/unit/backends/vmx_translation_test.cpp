@@ -92,3 +92,34 @@ TEST_CASE("accessed and dirty flags are on where the processor has them") {
         machine.destroy(seat.host);
     }
 }
+
+TEST_CASE("a vCPU whose VPID another has by now takes a new one, and the processor has forgotten all before that") {
+    vmx_seat seat;
+    auto& processor = seat.processors[0];
+    auto& invalidations = seat.model.processors[0].invvpids;
+    std::uint64_t first{}, last{};
+    look(seat, [&first](vmx_model::guest& g) { first = g.state.at(0); });
+    seat.cpu.detach(seat.host, processor);
+    auto const before = invalidations;
+    for (unsigned i{0}; i != parts::vpid_count and last != first; ++i) {
+        CHECK(invalidations == before);
+        modelled_vmx::vcpu other;
+        REQUIRE(other.create(seat.host, seat.machine) == status::ok);
+        other.attach(seat.host, processor);
+        seat.model.next = [&last](vmx_model::guest& g) {
+            last = g.state.at(0);
+            g.exit(12);
+        };
+        leave_always handler;
+        REQUIRE(modelled_vmx::enter(seat.host, processor, other, handler) == verdict::leave);
+        other.detach(seat.host, processor);
+        other.destroy(seat.host);
+    }
+    CHECK(last == first);
+    CHECK(invalidations == before + 1);
+    seat.cpu.attach(seat.host, processor);
+    look(seat, [last](vmx_model::guest& g) {
+        CHECK(g.state.at(0) != last);
+        CHECK(g.state.at(0) != 0);
+    });
+}
