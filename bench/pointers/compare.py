@@ -4,7 +4,7 @@
 
 For each operation: instructions as ./hv bench counts them, and of those between exit and entry the bytes of different
 ones that most samples execute, the indirect calls and jumps, and the calls of retpolines. QEMU's plugin hv-exit-trace
-counts them while the guest runs. --check fails where an image does not do what its name says, or docs/performance.md has
+counts them while the guest runs. --check fails where an image does not do what its name says, or docs/pointers.md has
 other numbers. --docs writes them there.
 """
 import argparse
@@ -23,7 +23,7 @@ IMAGES = {"static": "bench/pc_bench", "coarse": "bench/pointers/pc_bench_coarse"
           "pointers": "bench/pointers/pc_bench_pointers", "retpolines": "bench/pointers/pc_bench_retpolines"}
 # FFh with /2 or /4, near call and jump, behind prefixes; GCC's and Clang's names of thunks.
 INDIRECT = re.compile(r"^(?:2e|3e|66|f2|4[0-9a-f])*ff[159d][0-7]|^(?:2e|3e|66|f2|4[0-9a-f])*ff[26ae][0-7]")
-PAGE = Path(__file__).resolve().parents[2] / "docs/performance.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/pointers.md"
 BEGIN, END = "<!-- ./hv bench --pointers --docs writes this table -->\n", "<!-- end -->\n"
 TOLERANCE = 0.05
 SHOWN = {"cpuid_leaf0": "CPUID, leaf 0",
@@ -89,7 +89,7 @@ def wrong(results):
 
 
 def table(results, texts):
-    """The lines of docs/performance.md."""
+    """The lines of docs/pointers.md."""
     yield "| operation | static | coarse | calls | pointers | calls | retpolines |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     for name, words in SHOWN.items():
@@ -110,7 +110,7 @@ def outdated(results):
         for image, number in zip(IMAGES, said.groups() if said else "0000"):
             now = results[image][name]["instructions"]
             if abs(int(number) - now) > now * TOLERANCE:
-                yield f"{name}, {image}: {now} instructions, docs/performance.md has {number}: ./hv bench --pointers --docs"
+                yield f"{name}, {image}: {now} instructions, docs/pointers.md has {number}: ./hv bench --pointers --docs"
 
 
 def write(lines):
