@@ -66,6 +66,8 @@ struct default_machine {
     /// What guests may turn on in XCR0 where XSAVE is not hidden: x87 (1), SSE (2), AVX (4). A guest that gets at
     /// another state, because the processor does not intercept XSETBV, is stopped.
     static constexpr std::uint64_t xcr0_allowed{7};
+    /// Where several vCPUs run. A host refuses a pinned machine that has more of them than it has processors.
+    static constexpr scheduling_policy scheduling{scheduling_policy::shared};
     /// Whether PAUSE exits; worth it where several vCPUs wait for each other.
     static constexpr pause_policy pause{pause_policy::runs};
     static constexpr pause_loop pauses{};

@@ -24,6 +24,12 @@ enum class mitigation_policy : std::uint8_t {
     defaults ///< what the processor needs, as it says itself: see backends/svm/speculation.hpp and vmx/speculation.hpp
 };
 
+/// Where the vCPUs of a machine with several run.
+enum class scheduling_policy : std::uint8_t {
+    shared, ///< in turn, where they outnumber the host's processors
+    pinned  ///< each on a processor of its own, which runs nothing else: no turns, no timer for them
+};
+
 /// What a guest's PAUSE does.
 enum class pause_policy : std::uint8_t {
     runs,      ///< nothing

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "parallel_host.hpp"
+#include "pinned.hpp"
 #include "run_guest.hpp"
 #include "scheduler.hpp"
 
@@ -12,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 
 /// The same program for a machine with several vCPUs: they run on all processors of the host. One more word of the
 /// image's command line: cpus=N, how many of its vCPUs the machine has, or topology=S,C,T, how many sockets, cores of a
@@ -69,7 +71,10 @@ struct parallel_program {
     parallel_host processors;
     vmm<Machine, parallel_host> monitor{processors};
     vm<Machine, parallel_host> machine{};
-    scheduler<vm<Machine, parallel_host>, parallel_host> plan{machine, processors};
+    std::conditional_t<Machine::scheduling == scheduling_policy::pinned, //
+                       pinned<vm<Machine, parallel_host>, parallel_host>,
+                       scheduler<vm<Machine, parallel_host>, parallel_host>>
+        plan{machine, processors};
     std::atomic<unsigned> enabled{0}, refused{0}, done{0};
     std::atomic<bool> begun{false};
 };
@@ -99,6 +104,14 @@ auto run_guest_parallel(host& h, boot_information const& boot) -> int {
     auto& machine = program.machine;
 
     processors.start(cpus);
+    if (Machine::scheduling == scheduling_policy::pinned and processors.processor_count() < cpus)
+        return detail::refuse(h, text_line<>{}
+                                     .text("pinned: the host has ")
+                                     .decimal(processors.processor_count())
+                                     .text(" processors for ")
+                                     .decimal(cpus)
+                                     .text(" virtual ones")
+                                     .view());
     auto const report = monitor.examine();
     if (report.verdict != status::ok)
         return detail::refuse(h, "this processor cannot run the machine: it lacks ", report.missing);

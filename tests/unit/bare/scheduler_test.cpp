@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
+#include <kernel_glue/bare/pinned.hpp>
 #include <kernel_glue/bare/scheduler.hpp>
 
 #include <hv/time.hpp>
@@ -27,6 +28,7 @@ struct fake_host {
     [[nodiscard]] auto processor_count() const -> unsigned { return count; }
     [[nodiscard]] auto now() const -> nanoseconds { return time; }
     void begin_looking() {}
+    [[nodiscard]] auto is_woken() const -> bool { return false; }
     void begin_slice(nanoseconds end, bool others) {
         slice_end = end;
         others_ready = others;
@@ -68,16 +70,18 @@ struct fake_machine {
     std::size_t turns{};
 
     auto cpus() -> std::span<fake_vcpu> { return all; }
+    auto places() -> std::span<fake_vcpu> { return all; }
     [[nodiscard]] auto stopped() const -> bool { return host.log.size() >= turns; }
     [[nodiscard]] auto host_time(hv::instant when) const -> nanoseconds { return when.since_creation; }
 };
 
-struct board {
+template <template <typename, typename> typename Plan = hv::bare::scheduler>
+struct basic_board {
     fake_host host{};
     fake_machine machine{.all = {}, .host = host};
-    hv::bare::scheduler<fake_machine, fake_host> plan{machine, host};
+    Plan<fake_machine, fake_host> plan{machine, host};
 
-    explicit board(std::size_t vcpus, unsigned processors = 1, unsigned here = 0) {
+    explicit basic_board(std::size_t vcpus, unsigned processors = 1, unsigned here = 0) {
         host.count = processors;
         host.number = here;
         for (std::size_t n{}; n != vcpus; ++n)
@@ -90,7 +94,24 @@ struct board {
     }
 };
 
+using board = basic_board<>;
+
 } // namespace
+
+TEST_CASE("a pinned vCPU has its processor to itself") {
+    basic_board<hv::bare::pinned> b{3, 3, 1};
+    b.plan.settle();
+    for (std::size_t n{}; n != 3; ++n)
+        CHECK(b.machine.all[n].settled == n);
+    CHECK(b.runs(2) == "bb");
+    CHECK(b.machine.all[1].saw_end == never.since_creation);
+    CHECK_FALSE(b.machine.all[1].saw_others);
+    b.host.log.clear();
+    b.machine.all[1].ready = false;
+    b.machine.all[1].wakes = {7000};
+    CHECK(b.runs(2) == "ib"); // though others are ready
+    CHECK(b.host.time == 7000);
+}
 
 TEST_CASE("vCPUs belong to processors in turn, and each processor runs its own only") {
     board b{5, 2, 1};
