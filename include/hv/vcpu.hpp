@@ -13,7 +13,6 @@
 #include <hv/exit_list.hpp>
 #include <hv/exit_services.hpp>
 #include <hv/guest/start_state.hpp>
-#include <hv/lock_order.hpp>
 #include <hv/memory/code_page.hpp>
 #include <hv/meta/tuple.hpp>
 #include <hv/msr.hpp>
@@ -27,12 +26,12 @@
 #include <hv/trace.hpp>
 #include <hv/user_state.hpp>
 #include <hv/vcpu_apic.hpp>
+#include <hv/vcpu_callers.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_phase.hpp>
 #include <hv/vcpu_reset.hpp>
 #include <hv/vcpu_shared.hpp>
 #include <hv/vcpu_step.hpp>
-#include <hv/vcpu_turn.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
 
@@ -48,8 +47,9 @@ class vm;
 /// One virtual processor. It is the handle of everything per-processor, and it is the handler that the backend calls
 /// with each exit: `run` → backend `enter` → `on(exit)` → the user's handlers → exit_services → verdict → next entry.
 template <typename Machine, typename Host>
-class vcpu {
+class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
     using backend = typename Machine::backend;
+    friend class vcpu_callers<vcpu>;
 
   public:
     using hardware_type = typename backend::vcpu;
@@ -142,7 +142,7 @@ class vcpu {
         apply(hardware_, state);
         if constexpr (has_lapic) {
             apic().set_virtual_wire();
-            show_route();
+            this->show_route();
         }
     }
 
@@ -176,7 +176,7 @@ class vcpu {
         if (not machine.is_active(id_)) [[unlikely]]
             return run_end::inactive;
         if constexpr (is_parallel)
-            if (not begin_run()) [[unlikely]]
+            if (not this->begin_run()) [[unlikely]]
                 return run_end::idle;
         change_to(user_state::emu_kern);
         stay_.forget();
@@ -221,10 +221,8 @@ class vcpu {
                   : end == run_end::run_state ? user_state::idle
                   : end == run_end::yield     ? user_state::sched
                                               : user_state::emu_user);
-        if constexpr (is_parallel) {
-            shared_.hold.end(host);
-            note_given(host, lock_rank::machine);
-        }
+        if constexpr (is_parallel)
+            this->end_run();
         return end;
     }
 
@@ -351,57 +349,12 @@ class vcpu {
     /// Asks the host for an interrupt at the next deadline, if that moved.
     void arm_timer() { stay_.arm(*vm_, next_deadline()); }
 
-    // Several vCPUs: what other threads may call, and what the thread calls that runs this one.
-
-    /// Leaves a message or request for this processor, and makes it look. From any thread.
-    template <typename What>
-    void post(What const& what)
-        requires is_parallel
-    {
-        if (not shared_.posted.post(what))
-            return;
-        auto const at = shared_.hold.now();
-        if (at.phase() != vcpu_phase::running)
-            host().wake(at.processor());
-        else if (at.processor() != host().processor()) // else it is the one that posts
-            host().kick(at.processor());
-    }
-    /// The processor of the host that it will run on first.
-    void settle(unsigned processor) { shared_.hold.settle(processor); }
-
-    /// Who has it. From any thread; others have it as frozen_vcpu.
-    [[nodiscard]] auto phase() const -> vcpu_phase
-        requires is_parallel
-    {
-        return shared_.hold.now().phase();
-    }
-    /// By what messages find it. From any thread.
-    [[nodiscard]] auto route() -> lapic_route {
-        if constexpr (is_parallel)
-            return lapic_route::of(shared_.route.load(std::memory_order_acquire));
-        else
-            return apic().route();
-    }
-    /// The least value wins a lowest-priority message. From any thread.
-    [[nodiscard]] auto arbitration_priority() -> std::uint8_t {
-        if constexpr (is_parallel)
-            return shared_.priority.load(std::memory_order_relaxed);
-        else
-            return apic().arbitration_priority();
-    }
-    /// Lets others see these, which have them in their caches as they were.
-    void show_route() {
-        if constexpr (is_parallel and has_lapic)
-            if (auto const now = apic().route().word(); now != shared_.route.load(std::memory_order_relaxed))
-                shared_.route.store(now, std::memory_order_release);
-    }
-    void show_priority() {
-        if constexpr (is_parallel and has_lapic)
-            if (auto const now = apic().arbitration_priority(); now != shared_.priority.load(std::memory_order_relaxed))
-                shared_.priority.store(now, std::memory_order_relaxed);
-    }
-
     [[nodiscard]] auto shared() -> vcpu_shared&
+        requires is_parallel
+    {
+        return shared_;
+    }
+    [[nodiscard]] auto shared() const -> vcpu_shared const&
         requires is_parallel
     {
         return shared_;
@@ -421,26 +374,6 @@ class vcpu {
             requests_.ask(run_end::run_state);
     }
 
-    /// Makes `run` come back with this. From any thread, where there are others.
-    void ask(run_end what) {
-        if constexpr (is_parallel)
-            post(what);
-        else
-            requests_.ask(what);
-    }
-    /// A debugger suspended it, or resumed it: the machine knows which. From any thread, where there are others.
-    void call_to_debugger() {
-        if constexpr (is_parallel)
-            post(posted_requests::request::debugger);
-        else
-            follow_debugger();
-    }
-    void follow_debugger() {
-        if (vm_->sets().debugged.has(id_))
-            requests_.ask(run_end::debug);
-        else
-            requests_.withdraw(run_end::debug);
-    }
     /// Before the next entry it looks at everything.
     void look_again() { requests_.look(); }
 
@@ -452,32 +385,6 @@ class vcpu {
         if (delivery.has_wake_up())
             return;
         set_activity(vcpu_activity::halted);
-    }
-    /// Nothing but another processor can end its sleep. From any thread.
-    [[nodiscard]] auto sleeps_for_ever() const -> bool {
-        if constexpr (is_parallel)
-            return not shared_.posted.any() and shared_.sleeps_for_ever.load();
-        else
-            return true; // the only one asks
-    }
-    /// Whether `run` would enter the guest, or tell what somebody wants to know once; else it sleeps. Lets due timers
-    /// fire first.
-    [[nodiscard]] auto is_ready() -> bool
-        requires is_parallel
-    {
-        shared_.wakes_at = never;
-        if (not vm_->is_active(id_) or not take())
-            return false; // who has it wakes this processor afterwards
-        bool const ready{look_for_work(*this)};
-        shared_.wakes_at = next_deadline();
-        give_up(ready ? vcpu_phase::idle : vcpu_phase::sleeping);
-        return ready;
-    }
-    /// When it becomes ready by itself, as of the last time that somebody asked is_ready.
-    [[nodiscard]] auto wakes_at() const -> instant
-        requires is_parallel
-    {
-        return shared_.wakes_at;
     }
 
   private:
@@ -544,23 +451,6 @@ class vcpu {
         if constexpr (has_lapic)
             moved |= static_cast<std::uint8_t>(local_.timers_touched());
         return moved != 0 or vm_->memory().generation() != translations_seen_;
-    }
-
-    [[nodiscard]] auto take() -> bool {
-        if (not shared_.hold.begin(host()))
-            return false;
-        note_taking(host(), lock_rank::machine);
-        return true;
-    }
-    void give_up(vcpu_phase to) {
-        shared_.hold.rest(host(), to);
-        note_given(host(), lock_rank::machine);
-    }
-    [[nodiscard]] auto begin_run() -> bool {
-        if (not shared_.hold.start(host(), host().processor()))
-            return false;
-        note_taking(host(), lock_rank::machine);
-        return true;
     }
 
     /// What an entry needs besides entering. False: there will be none.

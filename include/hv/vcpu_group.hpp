@@ -43,8 +43,8 @@ class vcpu_group {
     [[nodiscard]] auto cpus() { return self().places().first(self().sets().active.end()); }
 
     /// Makes a vCPU, in its power-on state, and lets it take part. invalid_argument if the machine has no such, or its
-    /// topology no APIC id for it; busy if
-    /// it is active already or the machine has stopped; out_of_memory, and nothing has changed.
+    /// topology no APIC id for it; busy if it is active already or the machine has stopped; out_of_memory, and nothing
+    /// has changed.
     [[gnu::cold]] auto activate(std::uint32_t id) -> status {
         auto& sets = self().sets();
         if (id >= self().places().size() or self().topology().apic_id(id) > 254)

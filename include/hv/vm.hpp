@@ -5,10 +5,9 @@
 #include <hv/cpuid.hpp>
 #include <hv/device_context.hpp>
 #include <hv/devices/board.hpp>
-#include <hv/devices/ioapic.hpp>
 #include <hv/devices/lapic.hpp>
-#include <hv/devices/pic_8259.hpp>
 #include <hv/guest/memory_layout.hpp>
+#include <hv/interrupt_routing.hpp>
 #include <hv/lock_order.hpp>
 #include <hv/machine_lock.hpp>
 #include <hv/memory/physical_map.hpp>
@@ -22,9 +21,7 @@
 #include <hv/vcpu.hpp>
 #include <hv/vcpu_group.hpp>
 #include <hv/vm_access.hpp>
-#include <hv/x86/apic.hpp>
 #include <hv/x86/cpuid.hpp>
-#include <hv/x86/msr.hpp>
 
 #include <array>
 #include <atomic>
@@ -54,8 +51,9 @@ template <typename Machine>
 /// One virtual machine: its memory, the devices all its processors share, its clock, its processors, and why it
 /// stopped.
 template <typename Machine, typename Host>
-class vm : public vcpu_group<vm<Machine, Host>> {
+class vm : public vcpu_group<vm<Machine, Host>>, public interrupt_routing<Machine, Host> {
     using backend = typename Machine::backend;
+    friend class interrupt_routing<Machine, Host>;
 
   public:
     using vcpu_type = vcpu<Machine, Host>;
@@ -210,7 +208,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
     /// Not zero if a vCPU must look at the machine before it enters.
     [[nodiscard]] auto attention() const -> std::uint8_t {
         if constexpr (parallel)
-            return static_cast<std::uint8_t>(external_interrupt() or keeps_input()); // the rest is posted
+            return static_cast<std::uint8_t>(this->external_interrupt() or keeps_input()); // the rest is posted
         else
             return static_cast<std::uint8_t>(external_interrupt_ | keeps_input_ | devices_.timers_touched());
     }
@@ -298,120 +296,7 @@ class vm : public vcpu_group<vm<Machine, Host>> {
         }
     }
 
-    // Interrupt lines. An ISA line reaches the 8259 pair and the I/O APIC; line 0 arrives at I/O APIC pin 2, as on
-    // every PC.
-
-    template <typename Context>
-    void raise(Context& context, irq_line line) {
-        if constexpr (has_pic)
-            if (line.number < 16)
-                (void)devices_.template get<pic_8259>().raise(context, line.number);
-        if constexpr (has_ioapic)
-            (void)devices_.template get<ioapic>().raise(context, ioapic_pin(line));
-    }
-    template <typename Context>
-    void lower(Context& context, irq_line line) {
-        if constexpr (has_pic)
-            if (line.number < 16)
-                (void)devices_.template get<pic_8259>().lower(context, line.number);
-        if constexpr (has_ioapic)
-            (void)devices_.template get<ioapic>().lower(context, ioapic_pin(line));
-    }
-    template <typename Context>
-    void pulse(Context& context, irq_line line) {
-        if constexpr (has_pic)
-            if (line.number < 16)
-                (void)devices_.template get<pic_8259>().pulse(context, line.number);
-        if constexpr (has_ioapic)
-            (void)devices_.template get<ioapic>().pulse(context, ioapic_pin(line));
-    }
-
-    /// The 8259's INT output moved: LINT0 of the first processor follows, and I/O APIC pin 0 sees an edge. An entry of
-    /// LINT0 that does not say ExtINT sees edges too.
-    template <typename Context>
-    void set_external_interrupt(Context& context, bool level) {
-        bool const rises{level and not external_interrupt()};
-        assume_external_interrupt(level);
-        if (rises) {
-            if constexpr (parallel)
-                vcpus_[0].post(posted_requests::request::lint0);
-            else
-                vcpus_[0].signal_lint0();
-        }
-        if constexpr (has_ioapic)
-            if (rises)
-                (void)devices_.template get<ioapic>().pulse(context, 0);
-    }
-    /// The same of a restored 8259: its past edges are in what else is restored.
-    void assume_external_interrupt(bool level) { __atomic_store_n(&external_interrupt_, level, __ATOMIC_RELAXED); }
-    [[nodiscard]] auto external_interrupt() const -> bool {
-        return __atomic_load_n(&external_interrupt_, __ATOMIC_RELAXED);
-    }
-
-    /// The interrupt-acknowledge cycle: the vector of the 8259 pair.
-    [[nodiscard]] auto acknowledge_external() -> std::uint8_t {
-        if constexpr (has_pic) {
-            machine_context context{*this};
-            return devices_.template get<pic_8259>().acknowledge(context);
-        } else {
-            return 0xff;
-        }
-    }
-
-    /// Routes a message to the local APICs it names. `source` is the sender of an IPI, null for devices.
-    void deliver(interrupt_message const& message, vcpu_type* source) {
-        if constexpr (vcpu_type::has_lapic) {
-            auto const sender = source == nullptr ? ~0u : source->apic().id();
-            vcpu_type* idlest{nullptr};
-            std::uint8_t least{};
-            for (auto& target : this->cpus()) {
-                auto const route = target.route();
-                if (not this->is_active(target.id()) or not route.matches(message, sender))
-                    continue;
-                if (message.mode != delivery_mode::lowest_priority) {
-                    hand_over(target, message);
-                } else if (not route.software_enabled) {
-                    continue; // it takes no part in the arbitration, or the interrupt would be lost
-                } else if (auto const priority = target.arbitration_priority(); idlest == nullptr or priority < least) {
-                    idlest = &target;
-                    least = priority;
-                }
-            }
-            if (idlest != nullptr)
-                hand_over(*idlest, message);
-        }
-    }
-
-    /// Shows processors that run their APICs the APIC's address, while each of them runs it as xAPIC: to any other it
-    /// would be memory. Without the window accesses fault, and the device answers. `from` is the one that changed.
-    void place_apic_window(vcpu_type& from)
-        requires vcpu_type::runs_apic
-    {
-        if ((from.hardware().runs_apic_as() == virtual_apic::xapic) == apic_window_)
-            return; // nobody else has access while this one does not stand aside, so it cannot change meanwhile
-        exclusive_access held{from};
-        bool wanted{true};
-        this->for_each_active(
-            [&wanted](vcpu_type& each) { wanted = wanted and each.hardware().runs_apic_as() == virtual_apic::xapic; });
-        if (wanted == apic_window_)
-            return;
-        constexpr gpa address{x86::apic::default_base};
-        if (wanted)
-            apic_window_ = held.memory().map_device(*host_, address, page_size, hardware_.apic_window()) == status::ok;
-        else
-            apic_window_ = held.memory().unmap_device(*host_, address, page_size) != status::ok;
-    }
-
-    [[gnu::noinline]] void end_of_interrupt(std::uint8_t vector) {
-        if constexpr (has_ioapic) {
-            machine_context context{*this};
-            devices_.template get<ioapic>().end_of_interrupt(context, vector);
-        }
-    }
-
   private:
-    static constexpr bool has_pic{Machine::devices::template has<pic_8259>};
-    static constexpr bool has_ioapic{Machine::devices::template has<ioapic>};
     /// The alignment that gives a member cache lines of its own, where that matters.
     template <typename T>
     static constexpr std::size_t apart{parallel ? 64 : alignof(T)};
@@ -488,17 +373,6 @@ class vm : public vcpu_group<vm<Machine, Host>> {
         machine_context context{*this};
         devices_.reset(context);
         return status::ok;
-    }
-
-    [[nodiscard]] static constexpr auto ioapic_pin(irq_line line) -> unsigned {
-        return line.number == 0 ? 2 : line.number;
-    }
-
-    static void hand_over(vcpu_type& target, interrupt_message const& message) {
-        if constexpr (parallel)
-            target.post(message);
-        else
-            target.accept(message);
     }
 
     [[nodiscard]] auto known_deadline() -> instant {

@@ -53,6 +53,7 @@ ROOMS = [
     ("exit_services.hpp", "vcpu", 4),
     ("register_access.hpp", "vcpu", 4),
     ("vcpu*.hpp", "vcpu", 4),
+    ("interrupt_routing.hpp", "vcpu", 4),
     ("vm.hpp", "vcpu", 4),
     ("vm_access.hpp", "vcpu", 4),
     ("policy.hpp", "policy", 1),
