@@ -5,10 +5,9 @@
 
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <functional>
-#include <optional>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -110,17 +109,19 @@ TEST_CASE("who wants a running vCPU makes it leave its guest, and has it then") 
     auto thread = m.run_on_a_thread();
     m.wait_until(phase::running);
     auto const kicks = m.host.kicks(0);
-    std::optional<frozen_vcpu<std::remove_reference_t<decltype(m.cpu())>>> held{m.cpu()};
-    CHECK(m.cpu().phase() == phase::frozen);
-    CHECK(m.host.kicks(0) == kicks + 1);
-    thread.join();
-    auto const done = m.guest().steps_done();
-    auto const entries = m.guest().entries;
-    m.cpu().run(); // somebody else has it
-    CHECK(m.guest().steps_done() == done);
-    CHECK(m.guest().entries == entries);
-    CHECK(m.cpu().phase() == phase::frozen);
-    held.reset();
+    std::uint64_t entries{};
+    {
+        frozen_vcpu const held{m.cpu()};
+        CHECK(m.cpu().phase() == phase::frozen);
+        CHECK(m.host.kicks(0) == kicks + 1);
+        thread.join();
+        auto const done = m.guest().steps_done();
+        entries = m.guest().entries;
+        m.cpu().run(); // somebody else has it
+        CHECK(m.guest().steps_done() == done);
+        CHECK(m.guest().entries == entries);
+        CHECK(m.cpu().phase() == phase::frozen);
+    }
     CHECK(m.cpu().phase() == phase::idle);
     m.guest().run_script({script::exit{exits::pause{}}});
     m.cpu().run();
