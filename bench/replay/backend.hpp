@@ -112,7 +112,7 @@ class vcpu : public backends::fake::vcpu {
     [[nodiscard]] auto instruction_length() const -> std::uint8_t { return length_; }
 
     template <typename Host, typename Handler>
-    [[nodiscard]] auto enter(Host& host, Handler& handler) -> verdict {
+    [[nodiscard]] auto enter(Host& host, Handler& to) -> verdict {
         if (next_ == end_)
             return verdict::leave;
         auto const& r = *next_++;
@@ -129,7 +129,7 @@ class vcpu : public backends::fake::vcpu {
         set_interrupt_shadow(r.interrupt_shadow);
         length_ = r.length;
         opcode_length_ = detail::opcode_length_of(r.kind);
-        return detail::hand_over(exits::all{}, r, handler);
+        return detail::hand_over(exits::all{}, r, to);
     }
 
   private:

@@ -11,6 +11,7 @@ CONFIG names what the build made, a line `key=value` each. The table, defects.tx
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -100,7 +101,8 @@ class Bench:
         """Compiles the image's own source against the changed header, and links what the build linked."""
         folder = self.out / defect.name
         header = folder / defect.file.removeprefix("include/")
-        header.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # a header that the defect was in once
+        header.parent.mkdir(parents=True)
         header.write_text(seeded(defect))
         whole = Path(self.config[defect.image])
         target = f"{whole.relative_to(self.build)}_unnamed"

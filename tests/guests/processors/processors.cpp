@@ -52,6 +52,9 @@ extern "C" void hv_bare_stop_other_processors() {
 }
 
 namespace {
+void read(std::byte const volatile* at) {
+    [[maybe_unused]] std::byte const value{*at};
+}
 void wait_a_little() {
     all->take_interrupts();
     asm volatile("pause");
@@ -74,13 +77,13 @@ extern "C" void hv_bare_run_processor(hv::bare::processor& self) {
     while (page_to_read.load() == nullptr and not fail.load())
         wait_a_little();
     if (auto* const place = page_to_read.load(); place != nullptr) {
-        auto const& byte = *static_cast<std::byte volatile*>(place->guard.nothing.data());
-        static_cast<void>(byte);
+        auto const* const byte = static_cast<std::byte volatile*>(place->guard.nothing.data());
+        read(byte);
         ++readers;
         while (not page_is_gone.load())
             wait_a_little();
         if (self.number == 1) {
-            static_cast<void>(byte);
+            read(byte);
             all->log("read a page that is gone");
         }
         for (;;)
