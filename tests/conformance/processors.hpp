@@ -113,8 +113,8 @@ class shared_count {
 /// processor.
 inline shared_count doubled;
 
-/// A handler of interrupts that counts: those of QEMU's own making are left out. They are up to one in two hundred where
-/// processors exit often; a hypervisor that injects where interrupts are off does so far more often.
+/// A handler of interrupts that counts: those of QEMU's own making are left out. They are up to one in two hundred
+/// where processors exit often; a hypervisor that injects where interrupts are off does so far more often.
 template <void (*Function)(frame&)>
 void once(frame& f) {
     constexpr u64 interrupts_on{1u << 9};
