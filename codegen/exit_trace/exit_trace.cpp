@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "operation_marks.hpp"
 #include "qemu_plugin.hpp"
-
-#include <nlohmann/json.hpp>
+#include "verified_image.hpp"
 
 #include <array>
 #include <atomic>
@@ -12,10 +11,8 @@
 #include <iostream>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
-#include <vector>
 
 /// A plugin of QEMU that records which instructions execute between a #VMEXIT and the next VMRUN.
 ///
@@ -28,17 +25,9 @@
 /// in physical memory: a guest may use the same addresses.
 namespace {
 
-using address = std::uint64_t;
-
-/// Whose instructions a processor executes.
-enum class world : std::uint8_t {
-    outside, ///< the hypervisor's, before the first entry and after the way of exits was left
-    guest,
-    hot ///< the hypervisor's, between an exit and the next entry
-};
-
-/// What an instruction does to the world.
-enum class effect : std::uint8_t { none, enters, leaves };
+using hv::plugin::address;
+using hv::plugin::effect;
+using hv::plugin::world;
 
 struct record {
     effect does{};
@@ -50,20 +39,14 @@ struct record {
 
 class trace {
   public:
-    void read(std::string const& path) {
-        std::ifstream stream{path};
-        auto const said = nlohmann::json::parse(stream);
-        text_ = said.at("text").get<std::vector<std::pair<address, address>>>();
-        entries_ = said.at("entries").get<std::set<address>>();
-        leaves_ = said.at("leave_returns").get<std::set<address>>();
-    }
+    void read(std::string const& path) { image_.read(path); }
 
     void translated(qemu_plugin_tb const* block) {
         std::scoped_lock const hold{lock_};
         for (std::size_t n{}; n < qemu_plugin_tb_n_insns(block); ++n) {
             auto* const i = qemu_plugin_tb_get_insn(block, n);
             auto const at = qemu_plugin_insn_vaddr(i);
-            auto const of_image = is_of_image(at, reinterpret_cast<address>(qemu_plugin_insn_haddr(i)));
+            auto const of_image = image_.contains(at, reinterpret_cast<address>(qemu_plugin_insn_haddr(i)));
             note_mark(i);
             // The hypervisor never executes a block that was translated for a guest.
             if (not of_image and worlds_.at(here_) == world::guest)
@@ -72,7 +55,7 @@ class trace {
             auto& r = records_[{at, {bytes, qemu_plugin_insn_size(i)}}];
             r.of_image = of_image;
             if (of_image)
-                r.does = entries_.contains(at) ? effect::enters : leaves_.contains(at) ? effect::leaves : effect::none;
+                r.does = image_.effect_of(at);
             qemu_plugin_register_vcpu_insn_exec_cb(i, &trace::executed, QEMU_PLUGIN_CB_NO_REGS, &r);
         }
     }
@@ -155,25 +138,7 @@ class trace {
             now = world::outside;
     }
 
-    /// Nothing else executes at the image's addresses before it, so its first block tells where it lies.
-    auto is_of_image(address at, address in_memory) -> bool {
-        auto const is_text = [&](address a) {
-            for (auto const& [first, end] : text_)
-                if (a >= first and a < end)
-                    return true;
-            return false;
-        };
-        if (in_memory == 0)
-            return false;
-        if (base_ == 0 and is_text(at))
-            base_ = in_memory - at;
-        return base_ != 0 and is_text(in_memory - base_);
-    }
-
-    std::vector<std::pair<address, address>> text_{};
-    std::set<address> entries_{};
-    std::set<address> leaves_{};
-    address base_{};
+    hv::plugin::verified_image image_{};
     std::mutex lock_{};
     std::map<instruction, record> records_{};
 
