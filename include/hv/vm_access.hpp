@@ -44,13 +44,13 @@ class machine_holder {
     ~machine_holder() {
         if constexpr (Vm::parallel) {
             auto& host = machine_.host();
-            machine_.lock().release(host);
-            note_given(host, lock_rank::machine);
-            if (from_ != nullptr) {
-                note_taking(host, lock_rank::machine);
+            if (from_ != nullptr) { // while nobody else can take it for one that waits
                 from_->shared().hold.come_back(host);
                 from_->look_again(); // who wanted it meanwhile did not interrupt it
             }
+            machine_.lock().release(host);
+            if (from_ == nullptr)
+                note_given(host, lock_rank::machine);
         }
     }
     machine_holder(machine_holder const&) = delete;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <catch2/catch.hpp>
+
+#include "whole_machine.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+using namespace hv;
+using namespace hv::test;
+using phase = vcpu_phase;
+
+namespace {
+
+/// Lets a test act while an exit is served.
+struct act_at_cpuid {
+    static inline std::function<void(std::uint32_t)> what{};
+    auto on(exits::cpuid const&, auto& cpu) -> verdict {
+        what(cpu.id());
+        return verdict::advance;
+    }
+};
+
+struct pc_of_two : fake_pc {
+    static constexpr unsigned max_vcpus{2};
+    using handlers = exit_chain<leave_at_pause, act_at_cpuid>;
+};
+
+/// A host that lets a test act behind whatever a thread announces.
+struct announcing_host : hosted::host {
+    using hosted::host::host;
+    static inline thread_local std::function<void()> behind_it{};
+    void announce(std::atomic<std::uint32_t>& word) {
+        hosted::host::announce(word);
+        if (behind_it)
+            behind_it();
+    }
+};
+
+struct two_vcpus : whole_machine<pc_of_two, announcing_host> {
+    two_vcpus() : whole_machine{{.memory = std::size_t{64} << 20, .processors = 2}} {
+        for (auto& cpu : machine->cpus())
+            cpu.set_activity(vcpu_activity::running);
+    }
+    ~two_vcpus() { act_at_cpuid::what = {}; }
+
+    /// An exit of a vCPU, on a thread that plays this processor.
+    [[nodiscard]] auto exit_of(unsigned n, unsigned processor) -> std::thread {
+        machine->cpu(n).hardware().run_script({script::exit{exits::cpuid{}}, script::exit{exits::pause{}}});
+        return std::thread{[this, n, processor] {
+            hosted::this_processor = processor;
+            while (machine->cpu(n).hardware().steps_done() == 0) { // until the exit was served
+                machine->cpu(n).run();
+                std::this_thread::yield();
+            }
+            announcing_host::behind_it = {};
+        }};
+    }
+};
+
+template <typename What>
+auto happens_within(std::chrono::milliseconds longest, What what) -> bool {
+    for (auto const end = std::chrono::steady_clock::now() + longest; not what(); std::this_thread::yield())
+        if (std::chrono::steady_clock::now() > end)
+            return false;
+    return true;
+}
+
+} // namespace
+
+TEST_CASE("a vCPU that had exclusive access in an exit does not go on while the next has it") {
+    two_vcpus m;
+    std::atomic<bool> next_exits{false}, next_has_it{false}, went_on{false};
+    auto& first = m.machine->cpu(0);
+    auto& next = m.machine->cpu(1);
+    act_at_cpuid::what = [&](std::uint32_t id) {
+        auto const until = [](auto what) {
+            while (not what())
+                std::this_thread::yield();
+        };
+        if (id == 0) {
+            until([&] { return next_exits.load(); });
+            exclusive_access const held{first};
+            CHECK(next.shared().hold.now().stands_aside());
+            announcing_host::behind_it = [&] { // it is slow to give it up
+                static_cast<void>(happens_within(std::chrono::milliseconds{50}, [&] { return next_has_it.load(); }));
+            };
+        } else {
+            next_exits = true;
+            until([&] { return next.shared().hold.now().is_wanted(); });
+            exclusive_access const held{next};
+            next_has_it = true;
+            went_on = happens_within(std::chrono::milliseconds{50}, [&] { return first.phase() != phase::frozen; });
+        }
+    };
+    auto a = m.exit_of(0, 0);
+    auto b = m.exit_of(1, 1);
+    a.join();
+    b.join();
+    CHECK(next_has_it);
+    CHECK_FALSE(went_on);
+    CHECK(first.phase() == phase::idle);
+    CHECK(next.phase() == phase::idle);
+}
