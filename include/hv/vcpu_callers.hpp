@@ -119,7 +119,7 @@ class vcpu_callers {
 
   protected:
     [[nodiscard]] auto take() -> bool {
-        if (not self().shared().hold.begin(self().host()))
+        if (not self().shared().hold.begin())
             return false;
         note_taking(self().host(), lock_rank::machine);
         return true;
@@ -129,7 +129,7 @@ class vcpu_callers {
         note_given(self().host(), lock_rank::machine);
     }
     [[nodiscard]] auto begin_run() -> bool {
-        if (not self().shared().hold.start(self().host(), self().host().processor()))
+        if (not self().shared().hold.start(self().host().processor()))
             return false;
         note_taking(self().host(), lock_rank::machine);
         return true;

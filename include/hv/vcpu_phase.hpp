@@ -27,6 +27,10 @@ class vcpu_hold {
         std::uint32_t word{};
 
         [[nodiscard]] constexpr auto phase() const -> vcpu_phase { return static_cast<vcpu_phase>(word & phase_mask); }
+        /// Whether nobody has it, not even its own thread.
+        [[nodiscard]] constexpr auto is_free() const -> bool {
+            return phase() == vcpu_phase::idle or phase() == vcpu_phase::sleeping;
+        }
         [[nodiscard]] constexpr auto processor() const -> unsigned { return word >> processor_shift; }
         [[nodiscard]] constexpr auto is_wanted() const -> bool { return (word & waiters_mask) != 0; }
         [[nodiscard]] constexpr auto stands_aside() const -> bool { return (word & aside) != 0; }
@@ -52,25 +56,19 @@ class vcpu_hold {
     // The thread whose turn it is to run it.
 
     /// To frozen, from idle or sleeping. False if somebody else has it or waits for it: then it is left to them.
-    template <typename Host>
-    [[nodiscard]] auto begin(Host& host) -> bool {
+    [[nodiscard]] auto begin() -> bool {
         auto now = word_.load();
         do
-            if (bool const is_idle{view{now}.phase() == vcpu_phase::idle};
-                is_idle ? view{now}.is_wanted() : view{now}.phase() != vcpu_phase::sleeping)
+            if (not view{now}.is_free() or view{now}.is_wanted())
                 return false;
         while (not word_.compare_exchange_weak(now, (now & ~phase_mask) | frozen));
-        if (not view{now}.is_wanted()) [[likely]]
-            return true;
-        rest(host, vcpu_phase::idle);
-        return false;
+        return true;
     }
     /// By way of frozen to running on `processor`, at once. False as `begin`.
-    template <typename Host>
-    [[nodiscard]] auto start(Host& host, unsigned processor) -> bool {
+    [[nodiscard]] auto start(unsigned processor) -> bool {
         if (step(vcpu_phase::idle, vcpu_phase::running, waiters_mask, processor_mask, processor << processor_shift))
             return true;
-        return begin(host) and
+        return begin() and
                step(vcpu_phase::frozen, vcpu_phase::running, 0, processor_mask, processor << processor_shift);
     }
     /// From running by way of frozen to idle, at once.
@@ -111,21 +109,17 @@ class vcpu_hold {
 
     // Others.
 
-    /// Waits for it from now on; `wait` follows. True if it runs or sleeps: then the caller makes it look who waits.
-    [[nodiscard]] auto want() -> bool {
-        view const then{word_.fetch_add(one_waiter)};
-        return then.phase() == vcpu_phase::running or then.phase() == vcpu_phase::sleeping;
-    }
-    /// To frozen, as soon as it is idle. False, and nobody has it but its own thread, if that is `content` when it
-    /// stands aside.
+    /// Waits for it from now on; `wait` follows. True if it runs: then the caller makes it look who waits.
+    [[nodiscard]] auto want() -> bool { return view{word_.fetch_add(one_waiter)}.phase() == vcpu_phase::running; }
+    /// To frozen, as soon as it is idle or sleeping: its own thread need not do anything for that, and may be the
+    /// caller's. False, and nobody has it but its own thread, if that is `content` when it stands aside.
     template <typename Host>
     auto wait(Host& host, bool content) -> bool {
         for (auto now = word_.load();;)
-            if (bool const is_aside{content and view{now}.stands_aside()};
-                not is_aside and view{now}.phase() != vcpu_phase::idle) {
+            if (bool const is_aside{content and view{now}.stands_aside()}; not is_aside and not view{now}.is_free()) {
                 host.wait_while(word_, now);
                 now = word_.load();
-            } else if (word_.compare_exchange_weak(now, (now - one_waiter) | frozen)) {
+            } else if (word_.compare_exchange_weak(now, ((now - one_waiter) & ~phase_mask) | frozen)) {
                 return not is_aside;
             }
     }

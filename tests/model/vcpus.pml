@@ -166,26 +166,43 @@ inline rest(vs, next_phase) {
 // vcpu_hold::begin
 inline begin(vb) {
     d_step {
-        has = phase[vb] == IDLE && waiters[vb] == 0;
+        has = (phase[vb] == IDLE || phase[vb] == SLEEPING) && waiters[vb] == 0;
         if
         :: has -> phase[vb] = FROZEN; owners[vb]++; assert(owners[vb] == 1)
         :: else
         fi
     }
+}
+
+// vcpu_hold::start
+inline start(vt) {
+    d_step {
+        has = phase[vt] == IDLE && waiters[vt] == 0;
+        if
+        :: has -> phase[vt] = RUNNING; owners[vt]++; assert(owners[vt] == 1)
+        :: else
+        fi
+    }
     if
     :: !has ->
-        d_step {
-            has = phase[vb] == SLEEPING;
-            if
-            :: has -> phase[vb] = FROZEN; owners[vb]++; assert(owners[vb] == 1)
-            :: else
-            fi
-        }
+        begin(vt);
         if
-        :: has && waiters[vb] != 0 -> rest(vb, IDLE); has = false
+        :: has -> phase[vt] = RUNNING
         :: else
         fi
     :: else
+    fi
+}
+
+// vcpu_hold::end
+inline end(ve) {
+    d_step { owners[ve]--; assert(owners[ve] == 0) }
+    d_step { phase[ve] = IDLE; rested = waiters[ve] == 0 }
+    if
+#ifndef REST_WITHOUT_ANNOUNCING
+    :: !rested -> announce()
+#endif
+    :: else -> rested = false
     fi
 }
 
@@ -269,22 +286,7 @@ inline stay_in_guest(vg) {
 
 // vcpu::run
 inline run_vcpu(vu) {
-    begin(vu);
-    if
-    :: has ->
-        d_step {
-            has = waiters[vu] == 0;
-            if
-            :: has -> phase[vu] = RUNNING
-            :: else
-            fi
-        }
-        if
-        :: !has -> rest(vu, IDLE)
-        :: else
-        fi
-    :: else
-    fi;
+    start(vu);
     if
     :: has ->
         d_step { looks = true; has = false }
@@ -305,8 +307,7 @@ inline run_vcpu(vu) {
         :: !slice_over && !(looks || flags[vu] || must_look[p]) ->
             stay_in_guest(vu)
         od;
-        phase[vu] = FROZEN;
-        rest(vu, IDLE)
+        end(vu)
     :: else
     fi
 }
@@ -375,7 +376,7 @@ active [FREEZERS] proctype freezer() {
 
     d_step { waiters[0]++; then = phase[0] }
     if
-    :: then == RUNNING || then == SLEEPING ->
+    :: then == RUNNING ->
 #ifndef FREEZE_WITHOUT_ASKING
         post(0, NOBODY, 0)
 #else
@@ -385,7 +386,7 @@ active [FREEZERS] proctype freezer() {
     fi;
     d_step { snapshot_phase = phase[0]; snapshot_waiters = waiters[0] }
     do
-    :: snapshot_phase != IDLE ->
+    :: snapshot_phase != IDLE && snapshot_phase != SLEEPING ->
         d_step { // the host's wait_while: futexes compare and sleep in one step
             waits[me] = phase[0] == snapshot_phase && waiters[0] == snapshot_waiters
         }
@@ -394,7 +395,11 @@ active [FREEZERS] proctype freezer() {
     :: else ->
         d_step {
             if
-            :: phase[0] == IDLE -> waiters[0]--; phase[0] = FROZEN; owners[0]++; snapshot_phase = NOBODY
+            :: phase[0] == IDLE || phase[0] == SLEEPING ->
+                waiters[0]--;
+                phase[0] = FROZEN;
+                owners[0]++;
+                snapshot_phase = NOBODY
             :: else -> snapshot_phase = phase[0]; snapshot_waiters = waiters[0]
             fi
         }

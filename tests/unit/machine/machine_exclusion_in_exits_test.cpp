@@ -104,3 +104,25 @@ TEST_CASE("a vCPU that had exclusive access in an exit does not go on while the 
     CHECK(first.phase() == phase::idle);
     CHECK(next.phase() == phase::idle);
 }
+
+TEST_CASE("an exit has exclusive access although another vCPU of the same host's processor sleeps") {
+    two_vcpus m;
+    auto& sleeper = m.machine->cpu(1);
+    sleeper.set_activity(vcpu_activity::halted);
+    REQUIRE_FALSE(sleeper.is_ready());
+    REQUIRE(sleeper.phase() == phase::sleeping);
+    std::atomic<bool> had_it{false};
+    act_at_cpuid::what = [&](std::uint32_t id) {
+        exclusive_access const held{m.machine->cpu(id)};
+        CHECK(sleeper.phase() == phase::frozen);
+        had_it = true;
+    };
+    auto thread = m.exit_of(0, 0);
+    CHECK(happens_within(std::chrono::seconds{5}, [&] { return had_it.load(); }));
+    while (not had_it) // else the test would not end
+        static_cast<void>(sleeper.is_ready());
+    thread.join();
+    CHECK(sleeper.phase() == phase::idle);
+    CHECK_FALSE(sleeper.is_ready());
+    CHECK(sleeper.phase() == phase::sleeping);
+}
