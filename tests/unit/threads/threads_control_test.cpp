@@ -80,6 +80,8 @@ struct busy_guests {
                 code.emplace_back(x2apic::send(ping | icr::to(next)));
                 halt_until(code, [this, id, round] { return answers[id] >= round; });
             }
+            if (looks) // who changes the map may not have come to it yet
+                code.emplace_back(script::wait{[this] { return published > 1; }});
             code += m.end();
             m.guest(id).run_script(std::move(code));
         }
