@@ -3,6 +3,7 @@
 // processors: 2
 // also with: 4
 // judges: Of many IPIs of every form to halted and spinning processors each arrives, once, and at nobody else's.
+// reference: no, QEMU has no x2APIC.
 #include "ipi_forms.hpp"
 
 void payload::run() {

@@ -6,6 +6,7 @@
 // not on bochs-svm: thirteen times 100,000 take too long there; ipi_forms sends 1,000.
 // not on bochs-vmx: thirteen times 100,000 take too long there; ipi_forms sends 1,000.
 // judges: Of 100,000 IPIs of every form to halted and spinning processors each arrives, once, and at nobody else's.
+// reference: no, QEMU has no x2APIC.
 #include "ipi_forms.hpp"
 
 void payload::run() {
