@@ -331,7 +331,7 @@ class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
 
     /// Lets due timers fire and takes console input. Called when the host was interrupted and while the guest halts.
     void service() {
-        if (not is_parallel or id_ == 0)
+        if (not is_parallel or id_ == vm_->first_cpu())
             vm_->service();
         if constexpr (has_lapic) {
             processor_context<vcpu> context{*this};
@@ -490,8 +490,8 @@ class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
         if constexpr (has_lapic)
             if (local_.take_timers_touched())
                 local_deadline_ = local_.deadline();
-        if (is_parallel and id_ != 0)
-            return local_deadline_; // the first looks after the shared devices
+        if (is_parallel and id_ != vm_->first_cpu())
+            return local_deadline_;
         auto const machine_deadline = vm_->deadline();
         return machine_deadline < local_deadline_ ? machine_deadline : local_deadline_;
     }

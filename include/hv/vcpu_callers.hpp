@@ -97,29 +97,34 @@ class vcpu_callers {
         else
             return true; // the only one asks
     }
-    /// Whether `run` would enter the guest, or tell what somebody wants to know once; else it sleeps. Lets due timers
-    /// fire first.
+    /// What the vCPU is to do next, if nobody has it. Lets due timers fire first. From then on it belongs to the
+    /// processor of the host that asks.
+    [[nodiscard]] auto next_turn() -> vcpu_turn
+        requires Self::is_parallel
+    {
+        if (not self().machine().is_active(self().id()) or not take())
+            return {}; // who has it wakes its processor afterwards
+        vcpu_turn const turn{.is_ready = look_for_work(self()), .wakes_at = self().next_deadline()};
+        give_up(turn.is_ready ? vcpu_phase::idle : vcpu_phase::sleeping);
+        return turn;
+    }
     [[nodiscard]] auto is_ready() -> bool
         requires Self::is_parallel
     {
-        self().shared().wakes_at = never;
-        if (not self().machine().is_active(self().id()) or not take())
-            return false; // who has it wakes this processor afterwards
-        bool const ready{look_for_work(self())};
-        self().shared().wakes_at = self().next_deadline();
-        give_up(ready ? vcpu_phase::idle : vcpu_phase::sleeping);
-        return ready;
+        return next_turn().is_ready;
     }
-    /// When it becomes ready by itself, as of the last time that somebody asked is_ready.
-    [[nodiscard]] auto wakes_at() const -> instant
-        requires Self::is_parallel
-    {
-        return self().shared().wakes_at;
+    /// The host's processor that it belongs to: where it runs or ran, was asked for its turn, or settled. From any
+    /// thread.
+    [[nodiscard]] auto host_processor() const -> unsigned { return self().shared().hold.now().processor(); }
+    /// Whether nobody has it, and it may be ready. From any thread.
+    [[nodiscard]] auto waits_to_run() -> bool {
+        auto const now = self().shared().hold.now();
+        return now.phase() == vcpu_phase::idle and not now.is_wanted() and self().machine().is_active(self().id());
     }
 
   protected:
     [[nodiscard]] auto take() -> bool {
-        if (not self().shared().hold.begin())
+        if (not self().shared().hold.begin(self().host().processor()))
             return false;
         note_taking(self().host(), lock_rank::machine);
         return true;

@@ -39,6 +39,8 @@ class vcpu_group {
   public:
     /// Whether it takes part. Of one that does not there is nothing but its place.
     [[nodiscard]] auto is_active(std::uint32_t id) -> bool { return self().sets().active.has(id); }
+    /// The first active one: it looks after the deadlines of the devices that all share, and after console input.
+    [[nodiscard]] auto first_cpu() -> std::uint32_t { return self().sets().active.first(); }
     /// From the first to the last active one.
     [[nodiscard]] auto cpus() { return self().places().first(self().sets().active.end()); }
 

@@ -55,22 +55,12 @@ class vcpu_hold {
 
     // The thread whose turn it is to run it.
 
+    // It belongs to `processor` then: whoever wakes it wakes that one.
+
     /// To frozen, from idle or sleeping. False if somebody else has it or waits for it: then it is left to them.
-    [[nodiscard]] auto begin() -> bool {
-        auto now = word_.load();
-        do
-            if (not view{now}.is_free() or view{now}.is_wanted())
-                return false;
-        while (not word_.compare_exchange_weak(now, (now & ~phase_mask) | frozen));
-        return true;
-    }
-    /// By way of frozen to running on `processor`, at once. False as `begin`.
-    [[nodiscard]] auto start(unsigned processor) -> bool {
-        if (step(vcpu_phase::idle, vcpu_phase::running, waiters_mask, processor_mask, processor << processor_shift))
-            return true;
-        return begin() and
-               step(vcpu_phase::frozen, vcpu_phase::running, 0, processor_mask, processor << processor_shift);
-    }
+    [[nodiscard]] auto begin(unsigned processor) -> bool { return take(frozen, processor); }
+    /// By way of frozen to running, at once. False as `begin`.
+    [[nodiscard]] auto start(unsigned processor) -> bool { return take(running, processor); }
     /// From running by way of frozen to idle, at once.
     template <typename Host>
     void end(Host& host) {
@@ -145,6 +135,15 @@ class vcpu_hold {
     }
 
   private:
+    [[nodiscard]] auto take(std::uint32_t to, unsigned processor) -> bool {
+        auto now = word_.load();
+        do
+            if (not view{now}.is_free() or view{now}.is_wanted())
+                return false;
+        while (not word_.compare_exchange_weak(now, (now & ~(phase_mask | processor_mask)) | to |
+                                                        processor << processor_shift));
+        return true;
+    }
     template <typename Host>
     void leave(Host& host, std::uint32_t to) {
         auto now = word_.load();
@@ -161,14 +160,12 @@ class vcpu_hold {
     static constexpr auto running = static_cast<std::uint32_t>(vcpu_phase::running);
     static_assert(static_cast<std::uint32_t>(vcpu_phase::idle) == 0);
 
-    [[nodiscard]] auto step(vcpu_phase from, vcpu_phase to, std::uint32_t unless = 0, std::uint32_t drop = 0,
-                            std::uint32_t add = 0) -> bool {
+    [[nodiscard]] auto step(vcpu_phase from, vcpu_phase to, std::uint32_t unless = 0) -> bool {
         auto now = word_.load();
         do
             if (view{now}.phase() != from or (now & unless) != 0)
                 return false;
-        while (
-            not word_.compare_exchange_weak(now, (now & ~(phase_mask | drop)) | static_cast<std::uint32_t>(to) | add));
+        while (not word_.compare_exchange_weak(now, (now & ~phase_mask) | static_cast<std::uint32_t>(to)));
         return true;
     }
 

@@ -53,6 +53,15 @@ class vcpu_set {
             for (std::uint64_t rest{words_[first / 64]}; rest != 0; rest &= rest - 1)
                 what(first + static_cast<std::uint32_t>(std::countr_zero(rest)));
     }
+    /// The lowest that is in; 0 if none is.
+    [[nodiscard]] auto first() const -> std::uint32_t {
+        if constexpr (Most == 1)
+            return 0;
+        for (std::uint32_t from{0}; from < Most; from += 64)
+            if (std::uint64_t const word{words_[from / 64]}; word != 0)
+                return from + static_cast<std::uint32_t>(std::countr_zero(word));
+        return 0;
+    }
     /// Behind the highest that is in.
     [[nodiscard]] auto end() const -> std::uint32_t {
         if constexpr (Most == 1)

@@ -33,7 +33,6 @@ struct vcpu_shared {
     std::atomic<std::uint8_t> priority{};           ///< what lowest-priority arbitration compares
     vcpu_hold hold{};
     std::atomic<bool> sleeps_for_ever{false}; ///< unless another processor ends that
-    instant wakes_at{never};                  ///< of who looked last whether it is ready
     std::int64_t tsc_lead{};                  ///< of the host's processor that it was on last
 };
 /// Where there are no other threads.

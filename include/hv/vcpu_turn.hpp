@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/time.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_shared.hpp>
 
 namespace hv {
+
+/// What a vCPU that does not run is to do.
+struct vcpu_turn {
+    bool is_ready{};         ///< `run` would enter the guest, or tell what somebody wants to know once; else it sleeps
+    instant wakes_at{never}; ///< when that changes by itself
+};
 
 /// Whether a vCPU that does not run has something to execute or to tell: what others asked of it and due timers count.
 /// By the thread that has it.
@@ -15,11 +22,10 @@ template <typename Vcpu>
             cpu.machine().note_wake_up();
     receive(cpu);
     event_delivery<Vcpu> delivery{cpu};
-    if (cpu.activity() == vcpu_activity::halted) {
+    if (cpu.requests().must_leave()) // nobody else will look at its timers
         cpu.service();
-        if (delivery.has_wake_up())
-            cpu.set_activity(vcpu_activity::running);
-    }
+    if (cpu.activity() == vcpu_activity::halted and delivery.has_wake_up())
+        cpu.set_activity(vcpu_activity::running);
     auto const activity = cpu.activity();
     bool const for_ever{activity == vcpu_activity::waits_for_start_up or activity == vcpu_activity::off or
                         (activity == vcpu_activity::halted and not delivery.may_wake())};

@@ -201,8 +201,8 @@ class vm : public vcpu_group<vm<Machine, Host>>, public interrupt_routing<Machin
             auto const before = deadline_;
             bool const moved{known_deadline() != before};
             shared_.board.release(*host_);
-            if (moved) // the first vCPU looks after their deadlines
-                vcpus_[0].post(posted_requests::request::look);
+            if (moved)
+                vcpus_[this->first_cpu()].post(posted_requests::request::look);
         }
     }
     /// Not zero if a vCPU must look at the machine before it enters.

@@ -27,10 +27,10 @@ class pinned {
         host_.begin_slice(never.since_creation, false);
         while (not machine_.stopped()) {
             host_.begin_looking();
-            if (own.is_ready()) {
+            if (auto const turn = own.next_turn(); turn.is_ready) {
                 own.run();
             } else if (not machine_.stopped() and not host_.is_woken()) {
-                host_.arm_timer(machine_.host_time(own.wakes_at()));
+                host_.arm_timer(machine_.host_time(turn.wakes_at));
                 host_.idle();
             }
         }

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct fake_host {
     nanoseconds slice_end{};
     bool others_ready{};
     std::string log{};
+    std::vector<unsigned> woken{};
 
     [[nodiscard]] auto processor() const -> unsigned { return number; }
     [[nodiscard]] auto processor_count() const -> unsigned { return count; }
@@ -38,6 +40,7 @@ struct fake_host {
             time = when;
     }
     void idle() { log += 'i'; }
+    void wake(unsigned processor) { woken.push_back(processor); }
 };
 
 struct fake_vcpu {
@@ -47,16 +50,26 @@ struct fake_vcpu {
     hv::instant wakes{never};
     nanoseconds saw_end{};
     bool saw_others{};
-    unsigned settled{~0u};
+    unsigned home{0};
+    bool waits{true};
 
-    void settle(unsigned processor) { settled = processor; }
-    auto is_ready() -> bool {
+    struct turn {
+        bool is_ready{};
+        hv::instant wakes_at{};
+    };
+
+    void settle(unsigned processor) { home = processor; }
+    [[nodiscard]] auto host_processor() const -> unsigned { return home; }
+    [[nodiscard]] auto waits_to_run() const -> bool { return waits; }
+    auto next_turn() -> turn {
+        if (home != host->number)
+            throw std::logic_error{"another's vCPU"};
         if (wakes.since_creation <= host->time)
             ready = true;
-        return ready;
+        return {ready, wakes};
     }
-    [[nodiscard]] auto wakes_at() const -> hv::instant { return wakes; }
     void run() {
+        home = host->number;
         host->log += name;
         saw_end = host->slice_end;
         saw_others = host->others_ready;
@@ -102,7 +115,7 @@ TEST_CASE("a pinned vCPU has its processor to itself") {
     basic_board<hv::bare::pinned> b{3, 3, 1};
     b.plan.settle();
     for (std::size_t n{}; n != 3; ++n)
-        CHECK(b.machine.all[n].settled == n);
+        CHECK(b.machine.all[n].home == n);
     CHECK(b.runs(2) == "bb");
     CHECK(b.machine.all[1].saw_end == never.since_creation);
     CHECK_FALSE(b.machine.all[1].saw_others);
@@ -117,8 +130,71 @@ TEST_CASE("vCPUs belong to processors in turn, and each processor runs its own o
     board b{5, 2, 1};
     b.plan.settle();
     for (std::size_t n{}; n != 5; ++n)
-        CHECK(b.machine.all[n].settled == n % 2);
+        CHECK(b.machine.all[n].home == n % 2);
     CHECK(b.runs(4) == "dbdb");
+}
+
+TEST_CASE("a processor takes over from another that has two more to run, but never the first vCPU") {
+    board b{5, 2};
+    auto& all = b.machine.all;
+    b.plan.settle();
+    all[2].ready = all[4].ready = false;
+    all[0].ready = true;
+    CHECK(b.runs(2) == "aa");
+    CHECK(b.host.woken == std::vector{1u}); // at the end
+    b.host.woken.clear();
+
+    all[2].ready = true; // two there
+    b.host.log.clear();
+    CHECK(b.runs(2) == "ca");
+    CHECK(all[0].saw_others);
+    CHECK(b.host.woken == std::vector{1u, 1u, 1u}); // processor 1 runs nothing yet: each look calls it
+
+    b.host.number = 1;
+    b.host.log.clear();
+    all[1].ready = all[3].ready = false;
+    CHECK(b.runs(1) == "c");
+    CHECK(all[2].home == 1);
+    CHECK_FALSE(all[2].saw_others);
+    b.host.log.clear();
+    CHECK(b.runs(1) == "c"); // and has enough now
+
+    b.host.number = 0; // which does not know yet
+    b.host.log.clear();
+    CHECK(b.runs(2) == "aa");
+    CHECK_FALSE(all[0].saw_others);
+
+    b.host.number = 1;
+    all[2].ready = false;
+    b.host.log.clear();
+    CHECK(b.runs(2) == "ii");
+}
+
+TEST_CASE("a vCPU that somebody has is not taken over") {
+    board b{4, 2};
+    b.plan.settle();
+    b.machine.all[1].ready = b.machine.all[3].ready = false;
+    CHECK(b.runs(2) == "ca");
+    b.host.number = 1;
+    b.machine.all[2].waits = false; // it runs there
+    b.host.log.clear();
+    CHECK(b.runs(1) == "i");
+    CHECK(b.machine.all[2].home == 0);
+}
+
+TEST_CASE("loads that differ by two become even") {
+    board b{6, 2};
+    auto& all = b.machine.all;
+    for (std::size_t n{0}; n != 5; ++n)
+        all[n].home = 0;
+    all[5].home = 1;
+    CHECK(b.runs(1).size() == 1);
+    b.host.number = 1;
+    b.host.log.clear();
+    CHECK(b.runs(1) == "b"); // 4 to 2
+    CHECK(all[1].saw_others);
+    b.host.log.clear();
+    CHECK(b.runs(4) == "cfbc"); // 3 to 3
 }
 
 TEST_CASE("whoever ends its turn early goes behind all others that are ready") {

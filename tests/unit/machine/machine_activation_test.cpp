@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "whole_machine.hpp"
 
+#include <hv/port_access.hpp>
 #include <hv/vcpu_set.hpp>
 
 #include <catch2/catch.hpp>
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace hv;
@@ -53,6 +55,7 @@ using ids = std::vector<std::uint32_t>;
 TEMPLATE_TEST_CASE("a set of vCPUs holds what was put in, and says what is new", "", std::false_type, std::true_type) {
     vcpu_set<200, TestType::value> set;
     CHECK(set.end() == 0);
+    CHECK(set.first() == 0);
     for (std::uint32_t const id : {0u, 63u, 64u, 199u}) {
         CHECK_FALSE(set.has(id));
         CHECK(set.add(id));
@@ -183,4 +186,25 @@ TEST_CASE("of threads that activate the same vCPU one makes it") {
         CHECK(busy == 3);
     }
     CHECK(m.active().size() == 6);
+}
+
+TEST_CASE("the first of the active vCPUs looks after the timers of the shared devices, whichever that is") {
+    constexpr instant soon{2'000'000};
+    empty_machine<hosted::host> m;
+    REQUIRE(m.machine->activate(4) == status::ok);
+    REQUIRE(m.machine->activate(2) == status::ok);
+    auto& second = m.machine->cpu(2);
+    for (auto const [port, value] : {std::pair{0x43, 0x30}, {0x40, 1193 & 0xff}, {0x40, 1193 >> 8}}) // IRQ 0 in 1 ms
+        write_port(m.machine->cpu(4), static_cast<std::uint16_t>(port), 1, static_cast<std::uint32_t>(value));
+    CHECK(second.shared().posted.any());
+    CHECK_FALSE(m.machine->cpu(4).shared().posted.any());
+    CHECK(m.machine->cpu(4).next_turn().wakes_at == never);
+    auto const wakes_at = second.next_turn().wakes_at;
+    CHECK(wakes_at > instant{900'000});
+    CHECK(wakes_at < instant{1'100'000});
+    m.host.set_now(soon.since_creation);
+    (void)m.machine->cpu(4).next_turn();
+    CHECK(m.machine->deadline() == wakes_at); // it does not care
+    (void)second.next_turn();
+    CHECK(m.machine->deadline() == never);
 }

@@ -42,7 +42,9 @@ TEST_CASE("a vCPU that nobody runs is not notified, nor one by its own thread") 
 TEST_CASE("a vCPU that sleeps is woken, unless nobody wants it to look") {
     two<hosted::host> m;
     m.machine->cpu(1).settle(1);
+    hosted::this_processor = 1;
     CHECK_FALSE(m.machine->cpu(1).is_ready());
+    hosted::this_processor = 0;
     REQUIRE(m.machine->cpu(1).phase() == vcpu_phase::sleeping);
     auto const others = m.host.kicks(0);
     auto const before = m.host.kicks(1);

@@ -171,3 +171,17 @@ TEST_CASE("a vCPU that runs is called out by another thread, and stays out until
     runner.join();
     CHECK(called <= 51);
 }
+
+TEST_CASE("time goes on for the devices while the vCPU that looks after them is suspended") {
+    four<hosted::host> m;
+    m.out(0x43, 0x30); // the 8254 raises IRQ 0 in a millisecond
+    m.out(0x40, 1193 & 0xff);
+    m.out(0x40, 1193 >> 8);
+    REQUIRE(m.machine->suspend_cpu(0) == status::ok);
+    auto const wakes_at = m.cpu().next_turn().wakes_at;
+    CHECK(wakes_at > m.machine->now());
+    CHECK(wakes_at < instant{1'100'000});
+    m.host.set_now(2'000'000);
+    CHECK_FALSE(m.cpu().next_turn().is_ready);
+    CHECK(m.cpu().next_turn().wakes_at == never); // else its processor would never sleep
+}

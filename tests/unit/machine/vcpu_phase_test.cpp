@@ -68,11 +68,17 @@ TEST_CASE("a vCPU keeps the number of its processor in every phase") {
     CHECK(hold.now().processor() == 5);
     hold.end(host);
     CHECK(hold.now().phase() == phase::idle);
-    REQUIRE(hold.begin());
-    hold.rest(host, phase::sleeping);
-    CHECK(hold.now().processor() == 5);
-    REQUIRE(hold.start(6));
+    REQUIRE(hold.begin(6));
     CHECK(hold.now().processor() == 6);
+    hold.rest(host, phase::sleeping);
+    CHECK(hold.now().processor() == 6);
+    CHECK_FALSE(hold.want());
+    CHECK(hold.wait(host, false));
+    CHECK(hold.now().processor() == 6); // others have it where it is
+    hold.rest(host, phase::sleeping);
+    CHECK(hold.now().processor() == 6);
+    REQUIRE(hold.start(7));
+    CHECK(hold.now().processor() == 7);
     CHECK_FALSE(hold.now().is_wanted());
 }
 
@@ -83,7 +89,7 @@ TEST_CASE("a vCPU that somebody waits for is not taken by its own thread") {
         if (from == phase::running)
             REQUIRE(hold.start(0));
         else if (from != phase::idle)
-            REQUIRE(hold.begin());
+            REQUIRE(hold.begin(0));
         if (from == phase::sleeping)
             hold.rest(host, phase::sleeping);
         CHECK(hold.want() == (from == phase::running));
@@ -92,14 +98,14 @@ TEST_CASE("a vCPU that somebody waits for is not taken by its own thread") {
         else if (from == phase::frozen)
             hold.rest(host, phase::sleeping); // no: somebody waits
         CHECK_FALSE(hold.start(1));
-        CHECK_FALSE(hold.begin());
+        CHECK_FALSE(hold.begin(0));
         CHECK(hold.now().phase() == (from == phase::sleeping ? phase::sleeping : phase::idle));
         CHECK(hold.now().processor() == 0);
         CHECK(hold.wait(host, false));
         CHECK(hold.now().phase() == phase::frozen);
         CHECK_FALSE(hold.now().is_wanted());
         CHECK_FALSE(hold.start(1));
-        CHECK_FALSE(hold.begin());
+        CHECK_FALSE(hold.begin(0));
     }
 }
 
