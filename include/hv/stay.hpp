@@ -30,8 +30,7 @@ class stay {
                     auto const now = machine.now();
                     auto const wait = next <= now ? 0 : next - now < longest ? next - now : longest;
                     auto& host = machine.host();
-                    hardware.bound_stay(host.tsc() + static_cast<std::uint64_t>(host.tsc_lead()) +
-                                            ticks_in(wait, host.tsc_frequency()) + 1,
+                    hardware.bound_stay(host.tsc() + ticks_in(wait, host.tsc_frequency()) + 1,
                                         static_cast<std::uint32_t>(ticks_in(least, host.tsc_frequency())));
                 }
                 return;

@@ -139,8 +139,8 @@ concept vcpu_events = requires(V& v, V const& c, event e, bool on, std::uint8_t 
 template <typename V>
 concept bounds_stay = requires(V& v, V const& c, std::uint64_t tsc, std::uint32_t ticks) {
     { c.can_bound_stay() } -> std::same_as<bool>; // this processor has it
-    /// exits::deadline once RDTSC of the host's processor has passed `tsc`, in this stay or a later one; but not before
-    /// `ticks` of the next stay: 0 lets no instruction execute behind an event that is delivered.
+    /// exits::deadline once host::tsc, which all processors agree on, has passed `tsc`, in this stay or a later one;
+    /// but not before `ticks` of the next stay: 0 lets no instruction execute behind an event that is delivered.
     { v.bound_stay(tsc, ticks) } -> std::same_as<void>;
 };
 

@@ -20,6 +20,16 @@ struct pc_of : fake_pc {
     static constexpr tsc_policy tsc{Policy};
     static constexpr std::uint64_t tsc_frequency{Frequency};
 };
+/// VMCALL takes as many nanoseconds as RBX says.
+struct time_passes {
+    auto on(exits::hypercall const&, auto& cpu) -> verdict {
+        cpu.host().advance(static_cast<nanoseconds>(cpu.gpr(gpr::rbx)));
+        return verdict::advance;
+    }
+};
+struct slow_pc : pc_of<tsc_policy::offset, 0> {
+    using handlers = exit_chain<leave_at_pause, time_passes>;
+};
 using offset_pc = pc_of<tsc_policy::offset, 0>;
 using scaled_pc = pc_of<tsc_policy::scaled, 3'000'000'000>;
 using trapped_pc = pc_of<tsc_policy::trapped, 3'000'000'000>;
@@ -147,4 +157,34 @@ TEST_CASE("a write on one processor of the host holds on it at once") {
     m.wrmsr(1, 0, msrs::ia32_tsc, 77);
     auto const counter = m.host.tsc() + static_cast<std::uint64_t>(m.host.tsc_lead());
     CHECK(counter + m.machine->cpu(0).hardware().tsc_offset == 77);
+}
+
+TEST_CASE("a deadline ends a stay in time on each of the host's processors, also behind a move to another") {
+    wanderers<slow_pc> m;
+    auto& guest = m.machine->cpu(0).hardware();
+    guest.bounds_stay = true;
+    m.apic().set_virtual_wire();
+    m.wrmsr(0, 0, msrs::ia32_apic_base, 0xfee00d00);
+    m.wrmsr(0, 0, 0x832, 0x41);
+    m.wrmsr(0, 0, 0x83e, 0xb);
+    auto const deadlines = [&] { return m.machine->cpu(0).stats().exits[exits::number_of<exits::deadline>]; };
+    auto const run_for = [&](unsigned processor, nanoseconds time) {
+        m.interrupts(true);
+        m.run_on(processor, 0,
+                 {script::set{gpr::rbx, static_cast<std::uint64_t>(time)}, script::exit{exits::hypercall{}},
+                  script::set{gpr::rbx, 0}});
+        return guest.delivered.size();
+    };
+    for (unsigned set{0}; set != 4; ++set)
+        for (unsigned reached{0}; reached != 4; ++reached) {
+            auto const before = deadlines();
+            m.wrmsr(set, 0, 0x838, 1 << 17);
+            auto const due = m.host.now() + 976'563;
+            CHECK(run_for(set, 500'000) == 0);
+            CHECK(run_for(reached, due - m.host.now() - 1) == 0);
+            CHECK(deadlines() == before);
+            CHECK(run_for(reached, 2) == 1);
+            CHECK(deadlines() == before + 1);
+            m.wrmsr(reached, 0, 0x80b, 0);
+        }
 }
