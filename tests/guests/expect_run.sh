@@ -4,7 +4,8 @@
 # or where the environment has the name of a processor in MODEL, in Bochs. Succeeds if the image itself ends with STATUS
 # (124: it does not end within 5 seconds) and the output holds TEXT. Instructions are the clock in both (QEMU: -icount,
 # 16 ns each), so that timers and counters agree however busy this computer is. SECONDS_LIMIT bounds other runs (180).
-# CPUS: the machine has so many, on PROCESSORS of the host.
+# CPUS: the machine has so many, on PROCESSORS of the host. AT_ONCE=1: QEMU runs those at the same time, each in a thread
+# of this computer's, and its time is the clock.
 set -u
 status=$1 text=$2 image=$3 payload=$4
 for file in "$image" "$payload"; do # QEMU's own failure is the status of an image that ends with 0
@@ -16,11 +17,13 @@ done
 words="memory=64"
 [[ $payload != *.bin ]] || words+=" flat"
 [[ -z ${CPUS-} ]] || words+=" cpus=$CPUS"
+clock=(-icount "shift=4,sleep=off" -rtc "base=2026-01-01,clock=vm")
+[[ -z ${AT_ONCE-} ]] || clock=() PROCESSORS=${PROCESSORS:-2}
 
 # Both set `output`, and `got` to what the image ended with.
 run_qemu() { # SECONDS
-  output=$(timeout -k 5 "$1" qemu-system-x86_64 -machine q35 -accel tcg -cpu max -m 256 -smp "${PROCESSORS:-1}" -nodefaults -display none -no-reboot \
-    -icount shift=4,sleep=off -rtc base=2026-01-01,clock=vm \
+  output=$(timeout --foreground -k 5 "$1" qemu-system-x86_64 -machine q35 -accel tcg -cpu max -m 256 \
+    -smp "${PROCESSORS:-1}" "${clock[@]}" -nodefaults -display none -no-reboot \
     -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel "$image" -append "$words" -initrd "$payload" \
     -serial stdio </dev/null)
   local rc=$?

@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// storm: yes
 // judges: A machine whose processors wake each other by NMIs out of HLT with interrupts off is never taken for halted.
 #include "processors.hpp"
 

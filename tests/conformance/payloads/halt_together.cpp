@@ -3,6 +3,7 @@
 // processors: 4
 // says: hv: stopped: halted
 // reference: no, QEMU waits for ever.
+// storm: yes
 // judges: A machine is stopped as soon as its last processor halts with interrupts off, whichever that is.
 #include "processors.hpp"
 

@@ -3,6 +3,7 @@
 // processors: 4
 // also with: 2 8
 // also on: pc_vmx_apicv_smp
+// storm: yes
 // judges: STI; HLT never sleeps over an IPI, at whatever instruction that arrives.
 #include "processors.hpp"
 

@@ -3,6 +3,7 @@
 // processors: 4
 // also with: 2 8
 // also on: pc_vmx_apicv_smp
+// storm: yes
 // judges: INIT takes a processor back from whatever it does, and the first start-up IPI behind it starts it afresh.
 // reference: no, QEMU's INIT sets CR0.CD and CR0.NW, and it has no x2APIC.
 #include "probe.hpp"

@@ -3,6 +3,7 @@
 // processors: 4
 // also with: 2 8
 // also on: pc_vmx_apicv_smp
+// storm: yes
 // judges: No IPI is lost to those whose destinations stay, whatever forms all send while others change theirs.
 // reference: no, QEMU has no x2APIC.
 #include "processors.hpp"

@@ -3,6 +3,7 @@
 // processors: 4
 // also with: 2 8
 // also on: pc_vmx_apicv_smp
+// storm: yes
 // judges: No IPI of any destination form is lost between processors, halted, running or sending themselves.
 #include "processors.hpp"
 

@@ -3,6 +3,7 @@
 // processors: 4
 // also with: 2 8
 // also on: pc_vmx_apicv_smp
+// storm: yes
 // judges: A lowest-priority IPI comes to the one of those it names with the least priority and its APIC on.
 // reference: no, QEMU takes no notice of priorities.
 #include "processors.hpp"

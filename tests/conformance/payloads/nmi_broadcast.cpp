@@ -3,6 +3,7 @@
 // processors: 4
 // also with: 2 8
 // also on: pc_vmx_apicv_smp
+// storm: yes
 // judges: An NMI for all others comes to each exactly once: running or halted, with interrupts on or off.
 #include "processors.hpp"
 

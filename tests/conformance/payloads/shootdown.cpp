@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// storm: yes
 // judges: Once all processors acknowledged a shoot-down, none uses the old translation again.
 #include "processors.hpp"
 

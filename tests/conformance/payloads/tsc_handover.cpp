@@ -2,6 +2,7 @@
 // expect: 0
 // processors: 4
 // also with: 2 8
+// storm: yes
 // judges: A TSC value that another processor read before is never above the next one that this processor reads.
 #include "processors.hpp"
 

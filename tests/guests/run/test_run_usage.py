@@ -38,12 +38,16 @@ class Tests(Case):
         self.assertRegex(ended.err, "^hv: there is no command nonesuch.*\n$")
         whole = self.hv("help")
         self.assertEqual(whole.status, 0)
-        for command in ("demo", "run", "test", "verify", "machines", "build", "help"):
+        for command in ("demo", "run", "test", "soak", "verify", "machines", "build", "help"):
             self.assertRegex(whole.out, rf"\n  {command} ", whole)
-        for command in ("run", "test", "demo"):
+        for command in ("run", "test", "soak", "demo"):
             ended = self.hv(command, "--help")
             self.assertEqual((ended.status, ended.err), (0, ""), ended)
             self.assertIn(f"usage: ./hv {command}", ended.out)
+        for wrong in (["--minutes"], ["--minutes", "0"], ["--minutes="], ["--seed", "-1"], ["more"]):
+            ended = self.hv("soak", *wrong)
+            self.assertEqual((ended.status, ended.out), (2, ""), ended)
+            self.assertRegex(ended.err, "^hv: soak: .*\n$")
         machines = self.hv("machines").out.split()
         self.assertLessEqual({"log_cpuid", "minimal", "my_device", "pc"}, set(machines))
         self.assertFalse([name for name in machines if re.search("payload|trace|unnamed", name)])
