@@ -474,7 +474,6 @@ class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
         if (translations_seen_ != machine.memory().generation()) [[unlikely]] {
             translations_seen_ = machine.memory().generation();
             hardware_.flush_translations();
-            recent_code_.forget();
         }
         stay_.bound(hardware_, machine, next_deadline());
         event_delivery<vcpu> delivery{*this};

@@ -88,6 +88,8 @@ class exclusive_access {
     explicit exclusive_access(Vm& machine) : lock_{machine} { freeze(); }
     explicit exclusive_access(vcpu_type& from) : lock_{from.machine(), &from} { freeze(); }
     ~exclusive_access() {
+        for (auto& cpu : lock_.machine().places()) // those in the middle of an exit, too
+            cpu.recent_code().forget();
         if constexpr (Vm::parallel)
             thaw();
     }

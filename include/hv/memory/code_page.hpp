@@ -19,7 +19,7 @@ using fetch_state = std::array<std::uint64_t, 3>;
 /// long as all of them hold what they held, the next fetch from the page leads there too: a walk without its decisions,
 /// which sees each change of the guest's tables as a walk does.
 ///
-/// It keeps entries as host pointers: to be forgotten when memory is unmapped.
+/// It keeps entries as host pointers: to be forgotten when memory is unmapped, as hv::exclusive_access does.
 class code_page {
   public:
     /// A host pointer to the byte at `linear`, good to the end of its page; null: `walk`.

@@ -3,6 +3,7 @@
 
 #include "whole_machine.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -17,9 +18,10 @@ namespace {
 /// Lets a test act while an exit is served.
 struct act_at_cpuid {
     static inline std::function<void(std::uint32_t)> what{};
+    static inline auto answer = verdict::advance;
     auto on(exits::cpuid const&, auto& cpu) -> verdict {
         what(cpu.id());
-        return verdict::advance;
+        return answer;
     }
 };
 
@@ -44,11 +46,15 @@ struct two_vcpus : whole_machine<pc_of_two, announcing_host> {
         for (auto& cpu : machine->cpus())
             cpu.set_activity(vcpu_activity::running);
     }
-    ~two_vcpus() { act_at_cpuid::what = {}; }
+    ~two_vcpus() {
+        act_at_cpuid::what = {};
+        act_at_cpuid::answer = verdict::advance;
+    }
 
     /// An exit of a vCPU, on a thread that plays this processor.
-    [[nodiscard]] auto exit_of(unsigned n, unsigned processor) -> std::thread {
-        machine->cpu(n).hardware().run_script({script::exit{exits::cpuid{}}, script::exit{exits::pause{}}});
+    [[nodiscard]] auto exit_of(unsigned n, unsigned processor, std::uint8_t length = 2) -> std::thread {
+        machine->cpu(n).hardware().run_script(
+            {script::exit{.what = exits::cpuid{}, .length = length}, script::exit{exits::pause{}}});
         return std::thread{[this, n, processor] {
             hosted::this_processor = processor;
             while (machine->cpu(n).hardware().steps_done() == 0) { // until the exit was served
@@ -125,4 +131,47 @@ TEST_CASE("an exit has exclusive access although another vCPU of the same host's
     CHECK(sleeper.phase() == phase::idle);
     CHECK_FALSE(sleeper.is_ready());
     CHECK(sleeper.phase() == phase::sleeping);
+}
+
+TEST_CASE("a vCPU that stood aside reads code where the map has it when it goes on") {
+    two_vcpus m;
+    constexpr gpa code{0x200000};
+    constexpr auto all = hv::access::read | hv::access::write | hv::access::execute;
+    auto const map = [&](auto& memory, unsigned segment) {
+        REQUIRE(memory.allocate_segment(m.host, segment, page_size, false) == status::ok);
+        static_cast<void>(memory.unmap(m.host, code, page_size));
+        REQUIRE(memory.map(m.host, code, segment, 0, page_size, all) == status::ok);
+    };
+    {
+        exclusive_access held{*m.machine};
+        map(held.memory(), 1);
+    }
+    m.poke(code.value, {0x0f, 0xa2});
+    m.long_mode();
+    m.guest().set_rip(code.value);
+    act_at_cpuid::answer = verdict::not_mine;
+    act_at_cpuid::what = [](auto) {};
+    m.exit_of(0, 0, 0).join();
+    REQUIRE(m.guest().rip() == code.value + 2);
+
+    m.guest().set_rip(code.value);
+    act_at_cpuid::what = [&](auto id) {
+        if (id == 0) {
+            while (not m.cpu().shared().hold.now().is_wanted()) // then the other has the machine's lock
+                std::this_thread::yield();
+            std::array<std::uint8_t, 1> bits{};
+            static_cast<void>(m.machine->dirty(gpa{0}, page_size, dirty_operation::get, {}, bits, &m.cpu()));
+        } else {
+            exclusive_access held{m.machine->cpu(id)};
+            CHECK(m.cpu().shared().hold.now().stands_aside());
+            map(held.memory(), 2);
+            REQUIRE(held.memory().free_segment(m.host, 1) == status::ok);
+            m.poke(code.value, {0x66, 0x0f, 0xa2});
+        }
+    };
+    auto a = m.exit_of(0, 0, 0);
+    auto b = m.exit_of(1, 1);
+    a.join();
+    b.join();
+    CHECK(m.guest().rip() == code.value + 3);
 }

@@ -142,6 +142,11 @@ class vcpu {
         return static_cast<std::uint8_t>((segment(x86::segment_name::ss).access & x86::segment_access::dpl) >>
                                          x86::segment_access::dpl_shift);
     }
+    /// All that decides how instructions are fetched: see hv::code_page.
+    [[nodiscard]] auto fetch_state() const -> std::array<std::uint64_t, 3> {
+        auto const& code = segment(x86::segment_name::cs);
+        return {cr3_, cr0_ | cr4_ << 32, efer_ << 32 | std::uint64_t{code.access} << 8 | cpl()};
+    }
     [[nodiscard]] auto msr(std::uint32_t index) const -> result<std::uint64_t> {
         auto const found = msrs_.find(index);
         return found == msrs_.end() ? result<std::uint64_t>{status::invalid_argument} : found->second;
