@@ -11,6 +11,9 @@ set -euo pipefail
 scripts=$(cd "$(dirname "$0")/../../scripts" && pwd)
 bench=$(cd "$1/bench" && pwd)
 peer=$bench/peer
+mkdir -p "$peer"
+exec 9>"$peer/lock"
+flock 9 # tests run beside each other
 root=$peer/root
 # shellcheck source=scripts/guest_packages.sh
 . "$scripts/guest_packages.sh"
@@ -40,7 +43,7 @@ fi
 if ! newer "$peer/initrd" "$peer/bzImage" "$peer/bench_monitor" "$bench"/bench_guest{,_smp}.elf; then
     install -m 755 "$peer/bench_monitor" "$root/init"
     cp "$bench/bench_guest.elf" "$root/guest"
-  cp "$bench/bench_guest_smp.elf" "$root/guest_smp"
+    cp "$bench/bench_guest_smp.elf" "$root/guest_smp"
     find "$root" -exec touch -h -d @0 {} +
     (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0) >"$peer/initrd.part"
     mv "$peer/initrd.part" "$peer/initrd"
