@@ -46,6 +46,8 @@ class parallel_host {
         count = count < there ? count : there;
         count = count < most_processors ? count : most_processors;
         up_ = start_processors(base_, std::span{processors_}.first(count == 0 ? 1 : count));
+        for (auto& one : std::span{processors_}.first(up_))
+            one.stands.store(standing::counted, std::memory_order_release);
     }
 
     [[nodiscard]] auto allocate(std::size_t bytes, std::size_t alignment) -> void* {

@@ -23,7 +23,7 @@ namespace hv::bare {
 
 namespace {
 
-/// Below 1 MiB; nobody's at the time, and put back as it was.
+/// Below 1 MiB; nobody's at the time. Put back as it was, unless a processor may still come there.
 constexpr std::uint64_t trampoline_page{0x8000};
 
 constinit std::uint64_t address_space_root{};
@@ -54,15 +54,20 @@ auto compare_counters(host const& h, processor& one) -> bool {
     return one.exchange.compare(read_tsc_in_order, [&] { return h.now() >= end; }, one.compared);
 }
 
-/// Starts one processor and waits until it is up. SDM Vol. 3A, "MP Initialization Protocol Algorithm". An emulator may
-/// let it run much later.
+/// Takes a step from one standing to the next unless the other side was faster.
+auto step(processor& one, standing from, standing to) -> bool {
+    return one.stands.compare_exchange_strong(from, to, std::memory_order_acq_rel);
+}
+
+/// Starts one processor and waits until it is there. SDM Vol. 3A, "MP Initialization Protocol Algorithm". An emulator
+/// may let it run much later.
 auto start(host& h, processor& one) -> bool {
     constexpr nanoseconds init_time{10'000'000}, first_time{1'000'000}, patience{2'000'000'000};
     hv_bare_starting_stack = reinterpret_cast<std::uint64_t>(one.own_stacks->main.data()) + stacks::main_size;
     hv_bare_starting_processor = &one;
     auto const up_within = [&](nanoseconds time) {
         for (auto const end = h.now() + time; h.now() < end;) {
-            if (one.is_up.load(std::memory_order_acquire))
+            if (one.stands.load(std::memory_order_acquire) != standing::absent)
                 return true;
             asm volatile("pause");
         }
@@ -75,7 +80,7 @@ auto start(host& h, processor& one) -> bool {
         if (up_within(time))
             return true;
     }
-    return false;
+    return not step(one, standing::absent, standing::left_out);
 }
 
 } // namespace
@@ -94,11 +99,15 @@ extern "C" void hv_bare_start_processor(processor& self) {
     auto& h = this_host();
     join_address_space(address_space_root); // those of boot.S map no more than 4 GiB, and no guard pages
     become(self);
+    if (not step(self, standing::absent, standing::arrived))
+        stop();
     h.join();
-    self.is_up.store(true, std::memory_order_release);
     self.exchange.answer(read_tsc_in_order);
     self.tsc_lead = self.compared.ahead;
-    hv_bare_run_processor(self);
+    while (self.stands.load(std::memory_order_acquire) == standing::arrived)
+        asm volatile("pause");
+    if (self.stands.load(std::memory_order_relaxed) == standing::counted)
+        hv_bare_run_processor(self);
     stop();
 }
 
@@ -132,7 +141,6 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
     first.own_stacks = &hv_bare_stacks;
     become(first);
     h.join();
-    first.is_up = true;
     if (all.size() == 1)
         return 1;
 
@@ -142,6 +150,8 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
         return 1;
     std::span const further{static_cast<stacks*>(place), others};
     know_stacks(further);
+    if (not h.guard(further)) // while nobody else uses the tables, or memory
+        return 1;
 
     std::array<std::byte, 256> saved;
     auto const size = static_cast<std::size_t>(hv_bare_trampoline_end - hv_bare_trampoline);
@@ -149,6 +159,7 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
     std::memcpy(saved.data(), page, saved.size());
     std::memcpy(page, hv_bare_trampoline, size);
     std::size_t up{1};
+    bool all_came{true};
     for (auto const apic_id : std::span{h.board().processors}.first(h.board().processor_count)) {
         if (apic_id == first.apic_id or up == all.size())
             continue;
@@ -156,19 +167,19 @@ auto start_processors(host& h, std::span<processor> all) -> std::size_t {
         one.number = up;
         one.apic_id = apic_id;
         one.own_stacks = &further[up - 1];
-        if (not h.guard(further.subspan(up - 1, 1)))
-            break;
-        flush_others(h, all.first(up));
         if (start(h, one) and compare_counters(h, one)) {
             ++up;
-        } else {
-            text t;
-            t << "processor with APIC id ";
-            h.log((t.decimal(apic_id) << " does not start").view());
-            break; // it may come yet, on this stack
+            continue;
         }
+        one.stands.store(standing::left_out, std::memory_order_release);
+        text t;
+        t << "processor with APIC id ";
+        h.log((t.decimal(apic_id) << " does not start").view());
+        all_came = false;
+        break; // it may come yet, on this stack
     }
-    std::memcpy(page, saved.data(), saved.size());
+    if (all_came)
+        std::memcpy(page, saved.data(), saved.size());
     return up;
 }
 

@@ -18,6 +18,10 @@
 
 namespace hv::bare {
 
+/// How a processor of the host stands with the others. One that comes too late, or could not be compared with the
+/// first, stays out for good.
+enum class standing : std::uint8_t { absent, arrived, counted, left_out };
+
 /// One processor of the host, where an image uses several. GS leads to it. What others read or write lies apart from
 /// what only the processor itself does.
 struct alignas(64) processor {
@@ -32,7 +36,7 @@ struct alignas(64) processor {
     std::int64_t tsc_lead{}; ///< ticks that its counter is ahead of the first's
     alignas(64) std::uint32_t apic_id{};
     std::atomic<bool> must_look{false}; ///< somebody else could run
-    std::atomic<bool> is_up{false};
+    std::atomic<standing> stands{standing::absent};
     std::atomic<std::uint32_t> calls{0};  ///< how often others have asked it to flush
     std::atomic<std::uint32_t> served{0}; ///< how many of those it has done
     stacks* own_stacks{};
@@ -59,8 +63,9 @@ static_assert(offsetof(processor, tsc_lead) < 64 and offsetof(processor, apic_id
 /// The program of each processor but the first, on its own stack, with interrupts off. Defined by the image.
 extern "C" void hv_bare_run_processor(processor& self);
 
-/// Makes the first `all.size()` processors of the board ready; the first of `all` becomes the one that calls. The
-/// others run hv_bare_run_processor. Answers how many there are: fewer, if some did not come up.
+/// Makes the first `all.size()` processors of the board ready; the first of `all` becomes the one that calls. Answers
+/// how many there are: fewer, if some did not come up. The others run hv_bare_run_processor once they are counted: they
+/// wait for their standing.
 [[nodiscard]] auto start_processors(host& h, std::span<processor> all) -> std::size_t;
 
 /// Flushes the translations of all processors of `up` but the present one, and waits until they have. They take the
