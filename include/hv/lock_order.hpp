@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <hv/text.hpp>
+
+#include <bit>
 #include <concepts>
 #include <cstdint>
+#include <string_view>
 
 /// The order in which a thread takes locks, and its check. A host that wants the check has `locks_held()`, the record
 /// of the thread that asks; in any other nothing is left of it.
@@ -16,12 +20,29 @@ enum class lock_rank : std::uint8_t {
     memory,  ///< the tables of the memory map, while they are filled
 };
 
+/// In words, for who reads a panic.
+[[nodiscard]] constexpr auto name_of(lock_rank rank) -> std::string_view {
+    switch (rank) {
+    case lock_rank::machine:
+        return "access to the machine";
+    case lock_rank::board:
+        return "the board";
+    case lock_rank::memory:
+        return "the memory map";
+    }
+    return "?";
+}
+
 /// The ranks that a thread holds.
 class locks_held {
   public:
     /// Whether a lock of this rank may be taken now.
     [[nodiscard]] constexpr auto may_take(lock_rank rank) const -> bool { return ranks_ >> number(rank) == 0; }
     [[nodiscard]] constexpr auto any() const -> bool { return ranks_ != 0; }
+    /// The last in the order, of one or more.
+    [[nodiscard]] constexpr auto last() const -> lock_rank {
+        return static_cast<lock_rank>(std::bit_width(ranks_ | 1u) - 1);
+    }
     constexpr void add(lock_rank rank) { ranks_ |= 1u << number(rank); }
     constexpr void drop(lock_rank rank) { ranks_ &= ~(1u << number(rank)); }
 
@@ -42,7 +63,12 @@ template <typename Host>
 void note_taking([[maybe_unused]] Host& host, [[maybe_unused]] lock_rank rank) {
     if constexpr (checks_lock_order<Host>) {
         if (not host.locks_held().may_take(rank)) [[unlikely]]
-            host.panic("a lock is taken out of order");
+            host.panic(text_line<>{}
+                           .text("a lock is taken out of order: ")
+                           .text(name_of(rank))
+                           .text(", by who has ")
+                           .text(name_of(host.locks_held().last()))
+                           .view());
         host.locks_held().add(rank);
     }
 }

@@ -77,6 +77,15 @@ TEST_CASE("a lock that is taken out of order is a panic of the host, before anyb
         m.run({script::exit{exits::cpuid{}}});
         CHECK(acts == 1);
     }
+    SECTION("and names both") {
+        machine_context const board{*m.machine};
+        CHECK_THROWS_WITH((exclusive_access{*m.machine}),
+                          "a lock is taken out of order: access to the machine, by who has the board");
+        m.host.locks_held().add(lock_rank::memory); // as one that waits in `fault` for the map's lock
+        CHECK_THROWS_WITH((machine_context{*m.machine}),
+                          "a lock is taken out of order: the board, by who has the memory map");
+        m.host.locks_held().drop(lock_rank::memory);
+    }
     CHECK_FALSE(m.host.locks_held().any());
 }
 
