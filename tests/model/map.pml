@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // How a map of guest memory changes under vCPUs that use it: vm_access.hpp, machine_lock.hpp, vcpu_phase.hpp, vm.hpp
-// (dirty) and vcpu.hpp (run, prepare_entry), on the bare host's scheduler.hpp.
+// (dirty) and vcpu.hpp (run, prepare_entry), on the bare host's scheduler.hpp, without the moves between processors.
 //
 // Guests change the map in exits, with exclusive access or as the clearing of dirty flags does; then each sleeps for
 // ever, or goes on. Threads that run no vCPU do the same. While somebody has exclusive access nobody else uses a vCPU.
@@ -147,27 +147,10 @@ inline rest(vs, next_phase) {
     }
 }
 
-inline start(vt) {
-    d_step {
-        has = phase[vt] == IDLE && waiters[vt] == 0;
-        if
-        :: has -> phase[vt] = RUNNING
-        :: else
-        fi
-    }
+inline take(vt, to_phase) {
+    has = IS_FREE(vt) && waiters[vt] == 0;
     if
-    :: !has ->
-        d_step {
-            has = IS_FREE(vt) && waiters[vt] == 0;
-            if
-            :: has -> phase[vt] = FROZEN
-            :: else
-            fi
-        }
-        if
-        :: has -> phase[vt] = RUNNING
-        :: else
-        fi
+    :: has -> phase[vt] = to_phase
     :: else
     fi
 }
@@ -475,7 +458,7 @@ inline renew(vn) {
 
 // vcpu::run
 inline run_vcpu(vu) {
-    start(vu);
+    d_step { take(vu, RUNNING) }
     if
     :: has ->
         d_step { looks = true; has = false }
@@ -543,16 +526,16 @@ active [PROCESSORS] proctype processor() {
         do
         :: n * PROCESSORS + me >= VCPUS -> break
         :: else ->
-            d_step { // is_ready
+            d_step { // next_turn
                 n++;
                 v = v + PROCESSORS;
                 if
                 :: v >= VCPUS -> v = me
                 :: else
                 fi;
-                has = IS_FREE(v) && waiters[v] == 0;
+                take(v, FROZEN);
                 if
-                :: has -> phase[v] = FROZEN; flags[v] = false
+                :: has -> flags[v] = false
                 :: else
                 fi
             }

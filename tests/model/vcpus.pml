@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// How vCPUs leave each other messages, sleep, wake and let another thread take them: posted_requests.hpp,
-// vcpu_phase.hpp, vcpu.hpp (post, run, is_ready, freeze, thaw), vcpu_turn.hpp and the bare host's scheduler.hpp.
+// How vCPUs leave each other messages, sleep, wake, move and let another thread take them: posted_requests.hpp,
+// vcpu_phase.hpp, vcpu_callers.hpp, vcpu_turn.hpp, vcpu.hpp (run), vm_access.hpp (frozen_vcpu) and the bare host's
+// scheduler.hpp.
 //
 // Every access to what threads share is a step of its own. A guest sends each of its neighbours a request, waits for the
 // answer with HLT or without, and answers requests. It has to come to an end: a message, kick or wake-up that is lost
 // leaves somebody waiting for ever, which is an invalid end state.
 //
-// VCPUS, PROCESSORS: vCPU n belongs to processor n modulo PROCESSORS. ROUNDS: requests of each guest. FREEZERS: threads
-// that take vCPU 0 and give it back, once each. Seeded defects, each of which must be found, are listed in
+// VCPUS, PROCESSORS: vCPU n begins on processor n modulo PROCESSORS, or TOGETHER all on the first; a processor takes
+// over what another has too many of. ROUNDS: requests of each guest, or if ONE_ASKS of the first. FREEZERS: threads that
+// take vCPU FROZEN_ONE and give it back, once each. Seeded defects, each of which must be found, are listed in
 // CMakeLists.txt.
 
 #ifndef VCPUS
@@ -23,8 +25,16 @@
 #define FREEZERS 0
 #endif
 
+#ifdef TOGETHER
+#define BEGIN(v) 0
+#else
+#define BEGIN(v) ((v) % PROCESSORS)
+#endif
+#ifndef FROZEN_ONE
+#define FROZEN_ONE 0
+#endif
+
 #define NOBODY 255
-#define HOME(v) ((v) % PROCESSORS)
 #define REQUEST(s) (1 << (s))
 #define REPLY 128
 
@@ -37,12 +47,15 @@
 // Of a processor of the host.
 bool kicked[PROCESSORS];    // its interrupt waits
 bool must_look[PROCESSORS]; // somebody was woken
+byte load[PROCESSORS];      // of the scheduler: how many would run
+bool settled;
 
 // Of a vCPU, shared.
 bool flags[VCPUS];   // posted_requests::flags_
 byte vectors[VCPUS]; // posted_requests::vectors_
-byte phase[VCPUS];   // these two are one word
+byte phase[VCPUS];   // these three are one word
 byte waiters[VCPUS];
+byte home[VCPUS];    // the processor of the host
 
 // Of a vCPU, its thread's own.
 byte irr[VCPUS];
@@ -98,8 +111,11 @@ inline set_flags(which) {
 #endif
 }
 
-// vcpu::post
+// vcpu_callers::post
 inline post(to, from, bits) {
+#ifdef LOOK_WHERE_BEFORE_POSTING
+    d_step { then = phase[to]; at_home = home[to] }
+#endif
 #ifdef FLAG_BEFORE_VECTORS
     set_flags(to);
     vectors[to] = vectors[to] | (bits);
@@ -109,19 +125,26 @@ inline post(to, from, bits) {
 #endif
     if
     :: nothing_waited ->
-        d_step { nothing_waited = false; then = phase[to] }
+#ifdef LOOK_WHERE_BEFORE_POSTING
+        nothing_waited = false;
+#else
+        d_step { nothing_waited = false; then = phase[to]; at_home = home[to] }
+#endif
+#ifdef WAKE_WHERE_IT_BEGAN
+        at_home = BEGIN(to);
+#endif
         if
-        :: then != RUNNING -> wake(HOME(to), from)
+        :: then != RUNNING -> wake(at_home, from)
 #ifndef POST_WITHOUT_KICK
-        :: then == RUNNING && HOME(to) != from -> kicked[HOME(to)] = true
+        :: then == RUNNING && at_home != from -> kicked[at_home] = true
         :: else // it is the one that posts
 #else
         :: else
 #endif
-        fi;
-        then = 0
+        fi
     :: else
-    fi
+    fi;
+    d_step { then = 0; at_home = 0 }
 }
 
 inline receive(vr) {
@@ -163,35 +186,21 @@ inline rest(vs, next_phase) {
     fi
 }
 
-// vcpu_hold::begin
-inline begin(vb) {
+// vcpu_hold::take, to frozen or running
+inline take(vb, to_phase) {
     d_step {
         has = (phase[vb] == IDLE || phase[vb] == SLEEPING) && waiters[vb] == 0;
         if
-        :: has -> phase[vb] = FROZEN; owners[vb]++; assert(owners[vb] == 1)
+        :: has ->
+            phase[vb] = to_phase;
+#ifndef TAKE_WITHOUT_MOVING
+            home[vb] = p;
+#endif
+            owners[vb]++;
+            assert(owners[vb] == 1)
         :: else
         fi
     }
-}
-
-// vcpu_hold::start
-inline start(vt) {
-    d_step {
-        has = phase[vt] == IDLE && waiters[vt] == 0;
-        if
-        :: has -> phase[vt] = RUNNING; owners[vt]++; assert(owners[vt] == 1)
-        :: else
-        fi
-    }
-    if
-    :: !has ->
-        begin(vt);
-        if
-        :: has -> phase[vt] = RUNNING
-        :: else
-        fi
-    :: else
-    fi
 }
 
 // vcpu_hold::end
@@ -206,10 +215,10 @@ inline end(ve) {
     fi
 }
 
-// look_for_work between begin and rest
+// vcpu_callers::next_turn: look_for_work between begin and give_up
 inline is_ready(vi) {
     ready = false;
-    begin(vi);
+    take(vi, FROZEN);
     if
     :: has ->
 #ifndef SLEEP_WITHOUT_RECEIVING
@@ -268,9 +277,7 @@ inline stay_in_guest(vg) {
         :: irr[vg] == 0 && at[vg] == POLLS && THE_END -> at[vg] = SENDS
         :: irr[vg] == 0 && at[vg] == HALTS && !answered[vg] -> halts = true
         :: irr[vg] == 0 && kicked[p] -> kicked[p] = false; looks = true
-#if VCPUS > PROCESSORS
         :: irr[vg] == 0 && more -> slice_over = true
-#endif
         fi;
         in_guest[vg] = false
     }
@@ -286,7 +293,7 @@ inline stay_in_guest(vg) {
 
 // vcpu::run
 inline run_vcpu(vu) {
-    start(vu);
+    take(vu, RUNNING);
     if
     :: has ->
         d_step { looks = true; has = false }
@@ -312,42 +319,128 @@ inline run_vcpu(vu) {
     fi
 }
 
+// one_of_another
+inline take_over() {
+    n = 0;
+    do
+    :: n == PROCESSORS -> break
+    :: n != PROCESSORS && n == p -> n++
+    :: n != PROCESSORS && n != p ->
+        there = load[n];
+        v = 1;
+        do
+        :: there < ready_ones + 2 || v >= VCPUS -> break
+        :: else ->
+            if
+            :: home[v] == n -> // another look: waits_to_run
+                if
+                :: phase[v] == IDLE && waiters[v] == 0 ->
+                    d_step {
+                        if
+                        :: load[n] == there -> load[n]--; taken = v
+                        :: else
+                        fi;
+                        v = VCPUS + 1
+                    }
+                :: else -> v++
+                fi
+            :: else -> v++
+            fi
+        od;
+        if
+        :: v > VCPUS -> n = PROCESSORS // that one or none
+        :: else -> n++
+        fi;
+        there = 0
+    od;
+    n = 0
+}
+
+inline offer() {
+    do
+    :: n == PROCESSORS -> break
+    :: n != PROCESSORS && n == p -> n++
+    :: n != PROCESSORS && n != p ->
+        there = load[n];
+        if
+        :: there + 2 <= ready_ones -> wake(n, p)
+        :: else
+        fi;
+        there = 0;
+        n++
+    od;
+    n = 0
+}
+
 // The bare host's scheduler::run.
 active [PROCESSORS] proctype processor() {
     byte p = _pid;
-    byte v, n, s, f, then;
-    byte chosen = NOBODY, last = p;
+    byte v, n, s, f, then, at_home, there, ready_ones;
+    byte chosen = NOBODY, taken = NOBODY, last = p;
     bool has, rested, ready, nothing_waited;
     byte sends;
     bool looks, halts, more, slice_over;
 
+#if PROCESSORS > 1
+    // settle
+    if
+    :: p == 0 ->
+        d_step {
+            do
+            :: v == VCPUS -> break
+            :: else -> home[v] = BEGIN(v); v++
+            od;
+#ifdef ONE_ASKS
+            do
+            :: v == 1 -> break
+            :: else -> v--; rounds_left[v] = 0; guests_done++
+            od;
+#endif
+            v = 0;
+            settled = true
+        }
+    :: else -> settled
+    fi;
+#endif
     do
     :: true ->
 #ifndef LOOK_BEFORE_CLEARING
         must_look[p] = false;
 #endif
-        d_step { n = 0; v = last }
         do
-        :: n * PROCESSORS + p >= VCPUS -> break
+        :: n == VCPUS -> break
         :: else ->
-            d_step {
-                n++;
-                v = v + PROCESSORS;
+            d_step { n++; v = (last + n) % VCPUS }
+            if
+            :: home[v] == p ->
+                is_ready(v);
                 if
-                :: v >= VCPUS -> v = p
+                :: ready && chosen == NOBODY -> d_step { chosen = v; ready = false; ready_ones++ }
+                :: ready && chosen != NOBODY -> d_step { ready = false; ready_ones++ }
                 :: else
                 fi
-            }
-            is_ready(v);
-            if
-            :: ready && chosen == NOBODY -> d_step { chosen = v; ready = false }
-            :: ready && chosen != NOBODY -> d_step { more = true; ready = false }
             :: else
             fi
         od;
+        n = 0;
 #ifdef LOOK_BEFORE_CLEARING
         must_look[p] = false;
 #endif
+#if PROCESSORS > 1 && VCPUS > 1
+        load[p] = ready_ones;
+        take_over();
+        if
+        :: taken != NOBODY ->
+            d_step { chosen = taken; taken = NOBODY; ready_ones++ }
+            load[p] = ready_ones
+        :: else ->
+            if
+            :: ready_ones > 1 -> offer()
+            :: else
+            fi
+        fi;
+#endif
+        d_step { v = 0; more = ready_ones > 1; ready_ones = 0 }
         if
         :: chosen == NOBODY && must_look[p] // by one of those that were just asked
         :: chosen == NOBODY && !must_look[p] ->
@@ -359,7 +452,7 @@ active [PROCESSORS] proctype processor() {
             :: THE_END -> break
             fi
         :: else ->
-            d_step { v = chosen; chosen = NOBODY; n = 0 }
+            d_step { v = chosen; chosen = NOBODY }
             run_vcpu(v);
             d_step { last = v; more = false; looks = false; slice_over = false; has = false }
         fi
@@ -367,40 +460,40 @@ active [PROCESSORS] proctype processor() {
 }
 
 #if FREEZERS > 0
-// vcpu::freeze and thaw, by a thread that runs no vCPU.
+// frozen_vcpu, by a thread that runs no vCPU.
 active [FREEZERS] proctype freezer() {
     byte me = _pid - PROCESSORS;
-    byte f, then;
+    byte f, then, at_home;
     bool nothing_waited, rested;
     byte snapshot_phase, snapshot_waiters;
 
-    d_step { waiters[0]++; then = phase[0] }
+    d_step { waiters[FROZEN_ONE]++; then = phase[FROZEN_ONE] }
     if
     :: then == RUNNING ->
 #ifndef FREEZE_WITHOUT_ASKING
-        post(0, NOBODY, 0)
+        post(FROZEN_ONE, NOBODY, 0)
 #else
         skip
 #endif
     :: else
     fi;
-    d_step { snapshot_phase = phase[0]; snapshot_waiters = waiters[0] }
+    d_step { snapshot_phase = phase[FROZEN_ONE]; snapshot_waiters = waiters[FROZEN_ONE] }
     do
     :: snapshot_phase != IDLE && snapshot_phase != SLEEPING ->
         d_step { // the host's wait_while: futexes compare and sleep in one step
-            waits[me] = phase[0] == snapshot_phase && waiters[0] == snapshot_waiters
+            waits[me] = phase[FROZEN_ONE] == snapshot_phase && waiters[FROZEN_ONE] == snapshot_waiters
         }
         !waits[me];
-        d_step { snapshot_phase = phase[0]; snapshot_waiters = waiters[0] }
+        d_step { snapshot_phase = phase[FROZEN_ONE]; snapshot_waiters = waiters[FROZEN_ONE] }
     :: else ->
         d_step {
             if
-            :: phase[0] == IDLE || phase[0] == SLEEPING ->
-                waiters[0]--;
-                phase[0] = FROZEN;
-                owners[0]++;
+            :: phase[FROZEN_ONE] == IDLE || phase[FROZEN_ONE] == SLEEPING ->
+                waiters[FROZEN_ONE]--;
+                phase[FROZEN_ONE] = FROZEN;
+                owners[FROZEN_ONE]++;
                 snapshot_phase = NOBODY
-            :: else -> snapshot_phase = phase[0]; snapshot_waiters = waiters[0]
+            :: else -> snapshot_phase = phase[FROZEN_ONE]; snapshot_waiters = waiters[FROZEN_ONE]
             fi
         }
         if
@@ -408,10 +501,11 @@ active [FREEZERS] proctype freezer() {
         :: else
         fi
     od;
-    assert(!in_guest[0] && owners[0] == 1);
-    rest(0, IDLE);
+    assert(!in_guest[FROZEN_ONE] && owners[FROZEN_ONE] == 1);
+    rest(FROZEN_ONE, IDLE);
 #ifndef THAW_WITHOUT_WAKING
-    wake(HOME(0), NOBODY);
+    at_home = home[FROZEN_ONE];
+    wake(at_home, NOBODY);
 #endif
     freezers_left--
 }
