@@ -92,7 +92,12 @@ class board<pointers::registered<meta::types<Devices...>>> : public board<meta::
 
     template <typename Context>
     [[nodiscard]] auto read_port_byte(Context& context, std::uint16_t port, bool& claimed) -> std::uint32_t {
-        return read_port(context, port, 1, claimed);
+        if constexpr (requires { context.make(); }) { // handlers know one type of context, that of reset
+            auto made = context.make();
+            return read_port(made, port, 1, claimed);
+        } else {
+            return read_port(context, port, 1, claimed);
+        }
     }
 
     template <typename Context>

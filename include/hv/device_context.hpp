@@ -44,6 +44,15 @@ class machine_context {
     instant now_{unknown};
 };
 
+/// Makes the context of one call where the device is found that needs it: what no other device sees of it stays in
+/// registers, and a port of nobody makes none.
+template <typename Vm>
+struct machine_context_maker {
+    Vm& machine;
+
+    [[nodiscard, gnu::always_inline]] auto make() const -> machine_context<Vm> { return machine_context<Vm>{machine}; }
+};
+
 /// What devices of machine scope get while they are restored: the interrupt controllers bring their own record of lines
 /// and requests, so that nothing moves and nothing is delivered.
 template <typename Vm>

@@ -15,7 +15,6 @@
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
-#include <hv/vcpu_shared.hpp>
 #include <hv/vcpu_tasks.hpp>
 #include <hv/x86/apic.hpp>
 #include <hv/x86/control_checks.hpp>
@@ -297,7 +296,7 @@ class exit_services {
     /// False: the guest was called away before anything woke it, and halts again when it comes back.
     [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> bool {
         if constexpr (Vcpu::is_parallel) {
-            cpu_.set_activity(vcpu_activity::halted); // RIP moves on, and `run` ends unless something came meanwhile
+            cpu_.halt(); // RIP moves on, and `run` ends
             return true;
         }
         auto& machine = cpu_.machine();

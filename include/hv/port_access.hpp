@@ -4,6 +4,7 @@
 #include <hv/device_context.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 /// IN and OUT as one virtual processor does them at the devices of its machine, for exits and for the emulator.
 namespace hv {
@@ -11,7 +12,9 @@ namespace hv {
 /// What an IN of one byte reads. Most exits are one of these, so what finds the device stands where they are served.
 template <typename Vcpu>
 [[nodiscard, gnu::always_inline]] inline auto read_port_byte(Vcpu& cpu, std::uint16_t port) -> std::uint8_t {
-    machine_context context{cpu.machine()};
+    using vm = std::remove_reference_t<decltype(cpu.machine())>;
+    // Where the board has a lock, one context takes and gives it for all devices.
+    std::conditional_t<Vcpu::is_parallel, machine_context<vm>, machine_context_maker<vm>> context{cpu.machine()};
     bool claimed{true};
     auto const value = cpu.machine().devices().read_port_byte(context, port, claimed);
     if (not claimed) [[unlikely]]

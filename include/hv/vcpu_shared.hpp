@@ -78,8 +78,7 @@ void start_up(Vcpu& cpu, std::uint8_t page) {
     cpu.set_activity(vcpu_activity::running);
 }
 
-/// Takes what others posted. Never in the middle of an exit: INIT makes registers anew, and what an instruction that is
-/// served still does to them would be done to those.
+/// Takes what others posted.
 template <typename Vcpu>
 void receive(Vcpu& cpu) {
     if constexpr (Vcpu::is_parallel) {
@@ -87,9 +86,6 @@ void receive(Vcpu& cpu) {
         auto& posted = cpu.shared().posted;
         if (not posted.any())
             return;
-        auto& sleeps = cpu.shared().sleeps_for_ever; // who looks for sleepers finds the message, or one that is awake
-        if (sleeps.load(std::memory_order_relaxed) and sleeps.exchange(false))
-            cpu.machine().note_wake_up();
         auto const all = posted.take();
         cpu.requests().ask_all(all.ends());
         if (all.has(request::debugger)) [[unlikely]]

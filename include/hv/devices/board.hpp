@@ -45,7 +45,8 @@ class board<meta::types<Devices...>> {
         timers_touched_ = true;
     }
 
-    /// What an IN of one byte reads. `claimed` is cleared if no device owns the port.
+    /// What an IN of one byte reads. `claimed` is cleared if no device owns the port. `context` may be a maker of
+    /// contexts: it is asked where the device was found.
     template <typename Context>
     [[nodiscard, gnu::always_inline]] auto read_port_byte(Context& context, std::uint16_t port, bool& claimed)
         -> std::uint32_t {
@@ -210,7 +211,15 @@ class board<meta::types<Devices...>> {
             constexpr auto e = tables::ports[Entry];
             if (not reaches<e>(port, size))
                 return answer::part;
-            value = self.template reading<e.owner>().read_port(context, port, size);
+            constexpr bool alone{e.end - e.first == 1}; // then the device compares constants
+            auto const at = alone ? static_cast<std::uint16_t>(e.first) : port;
+            auto& device = self.template reading<e.owner>();
+            if constexpr (requires { context.make(); }) {
+                auto own = context.make();
+                value = device.read_port(own, at, size);
+            } else {
+                value = device.read_port(context, at, size);
+            }
             return answer::whole;
         }
         [[gnu::always_inline]] auto miss() -> answer { return answer::nobody; }

@@ -36,6 +36,7 @@ class pit_8254 {
     void reset(auto& context) {
         *this = {};
         counters_[2].set_gate(false, pit_counter::cycle_at(context.now()));
+        derive_steady_bits();
     }
 
     [[nodiscard, gnu::always_inline]] auto read_port(auto& context, std::uint16_t port, unsigned) -> std::uint32_t {
@@ -84,6 +85,7 @@ class pit_8254 {
         // Every rise after the saved period's start is still to come, at once if it lies in the past.
         if (not rise_done)
             other.next_rise_ = pit_counter::start_of(other.counters_[0].rise_after(other.counters_[0].origin()));
+        other.derive_steady_bits();
         *this = other;
         return status::ok;
     }
@@ -91,7 +93,11 @@ class pit_8254 {
   private:
     static constexpr std::uint16_t control_port{0x43};
     static constexpr std::uint16_t system_port{0x61};
-    static constexpr std::uint32_t output_bit{0x20};
+    // Bits of port 61h.
+    static constexpr std::uint32_t gate_2{0x01};
+    static constexpr std::uint32_t speaker_data_enable{0x02};
+    static constexpr std::uint32_t refresh_toggle{0x10};
+    static constexpr std::uint32_t output_2{0x20};
     /// Half the period in which refresh shows at port 61h.
     static constexpr nanoseconds refresh_time{15'085};
 
@@ -119,8 +125,9 @@ class pit_8254 {
         deliver_due(context);
         auto const now = pit_counter::cycle_at(context.now());
         if (port == system_port) {
-            speaker_ = (byte & 2) != 0;
-            counters_[2].set_gate((byte & 1) != 0, now);
+            speaker_ = (byte & speaker_data_enable) != 0;
+            counters_[2].set_gate((byte & gate_2) != 0, now);
+            derive_steady_bits();
             return;
         }
         for (auto& counter : counters_)
@@ -130,6 +137,7 @@ class pit_8254 {
             write_control(byte, now);
         else if (port >= 0x40 and port <= 0x42)
             counters_[port & 3].write(byte, now);
+        derive_steady_bits();
         if (not was_high and counters_[0].output(now))
             context.pulse(lines[0]);
         auto const programs_0 = port == control_port and byte >> 6 == 0 and (byte & 0x30) != 0;
@@ -160,17 +168,22 @@ class pit_8254 {
     }
 
     /// Bit 4 toggles with each refresh of memory. Parity and channel check never fail.
-    [[nodiscard, gnu::noinline]] auto read_system_port(auto& context) -> std::uint32_t {
-        auto& counter = counters_[2];
-        auto const refreshes = static_cast<std::uint64_t>(context.now().since_creation) / refresh_time;
-        auto const known = (counter.gate() ? 1u : 0u) | (speaker_ ? 2u : 0u) | (refreshes % 2 != 0 ? 0x10u : 0u);
-        if (counter.has_count())
-            return with_output_2(context, known);
-        return known | (counter.output_without_count() ? output_bit : 0);
+    [[nodiscard, gnu::always_inline]] auto read_system_port(auto& context) -> std::uint32_t {
+        auto const now = context.now();
+        auto const refreshes = static_cast<std::uint64_t>(now.since_creation) / refresh_time;
+        auto const known = steady_bits_ | (refreshes % 2 != 0 ? refresh_toggle : 0);
+        return counters_[2].has_count() ? with_output_2(now, known) : known;
     }
-    [[nodiscard, gnu::noinline]] auto with_output_2(auto& context, std::uint32_t known) -> std::uint32_t {
-        auto const now = present(counters_[2], context);
-        return known | (counters_[2].output(now) ? output_bit : 0);
+    [[nodiscard, gnu::noinline]] auto with_output_2(instant t, std::uint32_t known) -> std::uint32_t {
+        auto const now = pit_counter::cycle_at(t);
+        counters_[2].advance(now);
+        return (known & ~output_2) | (counters_[2].output(now) ? output_2 : 0);
+    }
+    /// Follows whatever moves the gate, the speaker or the mode of counter 2.
+    void derive_steady_bits() {
+        auto const& counter = counters_[2];
+        steady_bits_ = static_cast<std::uint8_t>((counter.gate() ? gate_2 : 0) | (speaker_ ? speaker_data_enable : 0) |
+                                                 (counter.output_without_count() ? output_2 : 0));
     }
 
     /// Brings a counter to the present and answers its cycle. Without a count no time passes for it.
@@ -201,6 +214,7 @@ class pit_8254 {
     std::array<pit_counter, 3> counters_{};
     instant next_rise_{never}; ///< of OUT 0, not yet delivered
     bool speaker_{};
+    std::uint8_t steady_bits_{}; ///< of port 61h: no time moves them but what OUT 2 does with a count; derived
 };
 static_assert(device<pit_8254> and port_device<pit_8254> and timed_device<pit_8254> and line_device<pit_8254> and
               saveable<pit_8254>);

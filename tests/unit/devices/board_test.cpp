@@ -44,6 +44,7 @@ struct probe {
 using low = probe<0x40, 4, 1>;
 using high = probe<0x44, 2, 2>;
 using wide = probe<0x608, 4, 4>;
+using lonely = probe<0x61, 1, 1>;
 using devices = hv::device_set<wide, low, high>;
 
 } // namespace
@@ -56,6 +57,31 @@ TEST_CASE("an access of the right width reaches its device in one piece") {
     CHECK(claimed);
     CHECK(board.get<wide>().writes == std::vector<wide::access>{{0x608, 4, 0xdeadbeef}});
     CHECK(board.read_port(context, 0x44, 2, claimed) == 0x44u * 0x10001);
+}
+
+TEST_CASE("a device of one port is told that port") {
+    hv::board<hv::device_set<low, lonely>::of_machine> board;
+    nothing context;
+    bool claimed{true};
+    CHECK(board.read_port_byte(context, 0x61, claimed) == 0x61);
+    CHECK(board.read_port_byte(context, 0x43, claimed) == 0x43);
+    CHECK(claimed);
+    CHECK(board.read_port_byte(context, 0x62, claimed) == 0xff);
+    CHECK_FALSE(claimed);
+}
+
+TEST_CASE("a maker of contexts is asked once for a port that a device owns, and never for nobody's") {
+    hv::board<devices::of_machine> board;
+    struct {
+        int made{};
+        auto make() -> nothing { return ++made, nothing{}; }
+    } maker;
+    bool claimed{true};
+    CHECK(board.read_port_byte(maker, 0x42, claimed) == 0x42);
+    CHECK(maker.made == 1);
+    CHECK(board.read_port_byte(maker, 0x100, claimed) == 0xff);
+    CHECK_FALSE(claimed);
+    CHECK(maker.made == 1);
 }
 
 TEST_CASE("a wider access is split into bytes, across devices and over the edge") {

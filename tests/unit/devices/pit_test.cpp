@@ -252,6 +252,94 @@ TEST_CASE("port 61h keeps gate and speaker and toggles refresh") {
     CHECK(toggles <= 67);
 }
 
+TEST_CASE("port 61h shows the output of a counter 2 without a count") {
+    machine m;
+    auto const shown = [&m] { return m.in(0x61) & 0x23; };
+    CHECK(shown() == 0x20); // as RESET leaves it
+    m.out(0x43, 0xb0);      // mode 0
+    CHECK(shown() == 0);
+    m.out(0x61, 3);
+    CHECK(shown() == 3);
+    m.out(0x43, 0xb8); // mode 4
+    CHECK(shown() == 0x23);
+    m.out(0x43, 0xe8); // a read-back programs nothing
+    m.out(0x43, 0x70); // nor does counter 1
+    m.out(0x43, 0x80); // nor a latch
+    CHECK(shown() == 0x23);
+    m.out(0x42, 1); // one byte of two
+    CHECK(shown() == 0x23);
+    m.pit.reset(m.context);
+    CHECK(shown() == 0x20);
+}
+
+TEST_CASE("port 61h follows every way to change gate, speaker and counter 2") {
+    std::mt19937_64 random{0x61};
+    machine m;
+    pit_counter counter{}; // counter 2 by itself
+    counter.set_gate(false, 0);
+    bool speaker{};
+    for (unsigned i{0}; i != 100'000; ++i) {
+        auto const now = pit_counter::cycle_at(m.context.time);
+        auto const value = static_cast<std::uint8_t>(random());
+        switch (random() % 8) {
+        case 0: { // a mode, for counter 2 half of the times; the latch commands are below
+            auto const control =
+                static_cast<std::uint8_t>((random() % 2 != 0 ? 0x80 : value & 0x40) | 0x10 | (value & 0x2f));
+            m.out(0x43, control);
+            counter.advance(now);
+            if (control >> 6 == 2)
+                counter.program(control);
+            break;
+        }
+        case 1: // latch and read-back
+            m.out(0x43, value % 2 != 0 ? 0x80u : 0xc0u | (value & 0x3f));
+            counter.advance(now);
+            break;
+        case 2:
+        case 3:
+            m.out(0x42, value);
+            counter.advance(now);
+            counter.write(value, now);
+            break;
+        case 4:
+            m.out(0x61, value);
+            counter.set_gate((value & 1) != 0, now);
+            speaker = (value & 2) != 0;
+            break;
+        case 5:
+            static_cast<void>(m.in(static_cast<std::uint16_t>(0x40 + value % 3)));
+            break;
+        case 6: { // into another, with or without the speaker, which is the owner's bit
+            auto image = m.pit.save(m.context);
+            if (value % 4 == 0)
+                image.channel[2].mode ^= pit_8254::saved_speaker;
+            if (value % 4 == 1)
+                image.channel[1].status |= 0x80; // refused
+            pit_8254 other{};
+            auto const taken = other.restore(m.context, image) == status::ok;
+            REQUIRE(taken == (value % 4 != 1));
+            if (taken)
+                m.pit = other;
+            speaker = (m.pit.save(m.context).channel[2].mode & pit_8254::saved_speaker) != 0;
+            break;
+        }
+        default:
+            if (value != 0)
+                break;
+            m.pit.reset(m.context);
+            counter = {};
+            counter.set_gate(false, now);
+            speaker = false;
+        }
+        if (random() % 2 == 0)
+            m.run_to(m.context.time + static_cast<nanoseconds>(random() % 2'000'000));
+        auto const read = pit_counter::cycle_at(m.context.time);
+        counter.advance(read);
+        REQUIRE((m.in(0x61) & ~0x10u) ==
+                ((counter.gate() ? 1u : 0u) | (speaker ? 2u : 0u) | (counter.output(read) ? 0x20u : 0u)));
+    }
+}
+
 TEST_CASE("the control word reads as an open bus") {
     machine m;
     CHECK(m.in(0x43) == 0xff);
