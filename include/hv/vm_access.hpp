@@ -102,28 +102,36 @@ class exclusive_access {
 
   private:
     void freeze() {
-        if constexpr (Vm::parallel)
-            for (auto* aside = freeze_all(); aside != nullptr and lock_.from() == nullptr; aside = freeze_all()) {
-                thaw();
+        if constexpr (Vm::parallel) {
+            want_all();
+            for (auto* aside = wait_for_all(); aside != nullptr and lock_.from() == nullptr; aside = wait_for_all()) {
+                // All stay wanted, so that none begins another exit: how often this happens is bounded.
+                want_all();
+                for_each_had([](vcpu_type& cpu, auto& host) { cpu.shared().hold.rest(host, vcpu_phase::idle); });
                 lock_.give_way(*aside);
             }
+        }
     }
-    /// Answers one that stands aside, or null.
-    [[nodiscard]] auto freeze_all() -> vcpu_type* {
-        vcpu_type* aside{nullptr};
-        auto const cpus = lock_.machine().places();
-        for (auto& cpu : cpus)
+    void want_all() {
+        for (auto& cpu : lock_.machine().places())
             if (&cpu != lock_.from())
                 want(cpu);
-        for (auto& cpu : cpus)
+    }
+    /// Answers one that stands aside, or null.
+    [[nodiscard]] auto wait_for_all() -> vcpu_type* {
+        vcpu_type* aside{nullptr};
+        for (auto& cpu : lock_.machine().places())
             if (&cpu != lock_.from() and not cpu.shared().hold.wait(lock_.machine().host(), true))
                 aside = &cpu;
         return aside;
     }
     void thaw() {
+        for_each_had([](vcpu_type& cpu, auto& host) { give_back(cpu, host); });
+    }
+    void for_each_had(auto&& what) {
         for (auto& cpu : lock_.machine().places())
             if (&cpu != lock_.from() and not cpu.shared().hold.now().stands_aside())
-                give_back(cpu, lock_.machine().host());
+                what(cpu, lock_.machine().host());
     }
 
     machine_holder<Vm> lock_;

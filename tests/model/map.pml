@@ -4,8 +4,8 @@
 //
 // Guests change the map in exits, with exclusive access or as the clearing of dirty flags does; then each sleeps for
 // ever, or goes on. Threads that run no vCPU do the same. While somebody has exclusive access nobody else uses a vCPU.
-// No guest uses what it knew of the map before it changed, once the change is over. What waits for ever is an invalid
-// end state. What vcpus.pml shows of kicks and wake-ups is taken for granted.
+// No guest uses what it knew of the map before it changed, once the change is over. No guest goes on while somebody
+// else has given way to exits. What waits for ever is an invalid end state. What vcpus.pml shows of kicks and wake-ups is taken for granted.
 //
 // VCPUS, PROCESSORS: vCPU n belongs to processor n modulo PROCESSORS. CHANGES, CLEARS: of each guest; LATE: it changes
 // the map in the midst of prepare_entry. OUTSIDERS, CLEARERS, READERS, FREEZERS: threads that each change the map, clear
@@ -88,6 +88,7 @@ byte left = VCPUS + THREADS; // of guests and threads
 // What must hold.
 bool changing; // somebody has exclusive access
 bool in_guest[VCPUS];
+byte give_way;  // to exits that others are at; these may end, but none may begin
 
 // What a word's new value makes those look that wait for one. Part of the step that changes it: who sleeps on for a
 // while might as well be slow to look.
@@ -271,13 +272,15 @@ inline end_holding(from) {
 
 // exclusive_access
 
-inline freeze_all(from) {
+inline want_all(from) {
     do
     :: n == VCPUS -> break
     :: n != VCPUS && n != from -> want(n); n++
     :: n != VCPUS && n == from -> n++
     od;
-    n = 0;
+    n = 0
+}
+inline wait_for_all(from) {
     do
     :: n == VCPUS -> break
 #ifdef NOT_CONTENT
@@ -286,6 +289,14 @@ inline freeze_all(from) {
     :: n != VCPUS && n != from -> wait(n, true); n++
 #endif
     :: n != VCPUS && n == from -> n++
+    od;
+    n = 0
+}
+inline rest_all() {
+    do
+    :: n == VCPUS -> break
+    :: n != VCPUS && !aside[n] -> rest(n, IDLE); n++
+    :: n != VCPUS && aside[n] -> n++
     od;
     n = 0
 }
@@ -336,7 +347,8 @@ inline check_frozen(from) {
 
 inline change_map(from) {
     begin_holding(from);
-    freeze_all(from);
+    want_all(from);
+    wait_for_all(from);
     do
 #ifdef CONTENT_FROM_OUTSIDE
     :: true -> break
@@ -344,7 +356,18 @@ inline change_map(from) {
     :: one_aside == NOBODY || from != NOBODY -> break
 #endif
     :: else ->
+#ifdef GIVE_WAY_TO_ALL
         thaw(from);
+#else
+        want_all(from);
+        rest_all();
+#endif
+        d_step {
+            if
+            :: !gave_way -> gave_way = true; give_way++
+            :: else
+            fi
+        }
 #ifndef GIVE_NO_WAY
         release();
 #endif
@@ -353,9 +376,18 @@ inline change_map(from) {
 #ifndef GIVE_NO_WAY
         acquire();
 #endif
-        freeze_all(from)
+#ifdef GIVE_WAY_TO_ALL
+        want_all(from);
+#endif
+        wait_for_all(from)
     od;
     one_aside = NOBODY;
+    d_step {
+        if
+        :: gave_way -> gave_way = false; give_way--
+        :: else
+        fi
+    }
     d_step { check_frozen(from); changing = true; for_all_known(OF_NOW, OF_BEFORE) }
     raise_generation();
     d_step { check_frozen(from); for_all_known(OF_BEFORE, VOID); assert(sharers == 0); changing = false }
@@ -420,7 +452,7 @@ inline clear_flags(from) {
 inline stay_in_guest(vg) {
     atomic {
         in_guest[vg] = true;
-        assert(phase[vg] == RUNNING && !changing && known[vg] != VOID);
+        assert(phase[vg] == RUNNING && !changing && give_way == 0 && known[vg] != VOID);
         if
 #ifdef LATE
         :: changes_left[vg] != 0 -> changes_left[vg]--; late = true; looks = true
@@ -517,7 +549,7 @@ active [PROCESSORS] proctype processor() {
     byte v, n, w;
     byte chosen = NOBODY, last = me, one_aside = NOBODY;
     bool has, runs, nothing_waited;
-    bool changes, late, clears, looks, yields, more, slice_over;
+    bool changes, late, clears, looks, yields, more, slice_over, gave_way;
 
     do
     :: true ->
@@ -570,7 +602,7 @@ active [PROCESSORS] proctype processor() {
 }
 
 // Threads that run no vCPU.
-#define THREAD byte me = _pid, n, w, one_aside = NOBODY; bool runs, looks, nothing_waited
+#define THREAD byte me = _pid, n, w, one_aside = NOBODY; bool runs, looks, nothing_waited, gave_way
 #if OUTSIDERS > 0
 active [OUTSIDERS] proctype outsider() {
     THREAD;

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <functional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 using namespace hv;
 using namespace hv::test;
@@ -174,4 +176,46 @@ TEST_CASE("a vCPU that stood aside reads code where the map has it when it goes 
     a.join();
     b.join();
     CHECK(m.guest().rip() == code.value + 3);
+}
+
+TEST_CASE("access from outside waits for the exits that vCPUs are at, and for no more of them") {
+    two_vcpus m;
+    constexpr unsigned steps{50};
+    std::array<std::atomic<unsigned>, 2> exits{};
+    std::atomic<bool> has_access{false};
+    act_at_cpuid::what = [&](std::uint32_t id) {
+        auto& cpu = m.machine->cpu(id);
+        ++exits[id];
+        while (not cpu.shared().hold.now().is_wanted() and not has_access)
+            std::this_thread::yield();
+        exclusive_access const held{cpu};
+    };
+    std::array<std::thread, 2> threads;
+    for (unsigned n{0}; n != 2; ++n) {
+        std::vector<script::step> guest(steps, script::exit{exits::cpuid{}});
+        guest.emplace_back(script::exit{exits::pause{}});
+        m.machine->cpu(n).hardware().run_script(std::move(guest));
+        threads[n] = std::thread{[&m, n] {
+            hosted::this_processor = n;
+            while (m.machine->cpu(n).hardware().steps_done() != steps) {
+                m.machine->cpu(n).run();
+                std::this_thread::yield();
+            }
+        }};
+    }
+    for (auto& count : exits)
+        while (count == 0)
+            std::this_thread::yield();
+    {
+        exclusive_access const held{*m.machine};
+        has_access = true;
+        for (unsigned n{0}; n != 2; ++n) {
+            CHECK(exits[n] == 1);
+            CHECK(m.machine->cpu(n).hardware().steps_done() <= 1);
+        }
+    }
+    for (auto& thread : threads)
+        thread.join();
+    for (auto& count : exits)
+        CHECK(count == steps);
 }
