@@ -74,6 +74,11 @@ struct four_processors : whole_machine<pc_of_four, hosted::host> {
             memory.map(host, more, 1, 0, page_size, allowed) != status::ok)
             throw std::runtime_error{"no page"};
     }
+    /// Until somebody waits for them all.
+    void await_want() {
+        while (not machine->cpu(3).shared().hold.now().is_wanted())
+            std::this_thread::yield();
+    }
     void track_dirty() {
         exclusive_access held{*machine};
         if (held.memory().track_dirty(host, true) != status::ok)
@@ -144,6 +149,7 @@ TEST_CASE("exclusive access waits until every vCPU is out of its guest, and keep
             while (not enough)
                 std::this_thread::yield();
         }};
+        m.await_want();
         for (auto& place : places) {
             CHECK(change.waits());
             CHECK_FALSE(inside);
@@ -306,6 +312,7 @@ TEST_CASE("no vCPU uses a page after it was taken away, nor a right") {
         place.await();
     {
         attempt const change{[&] { m.remap(hv::access::read | hv::access::write); }};
+        m.await_want();
         CHECK(change.waits()); // they hold translations of the page
         for (auto& place : places)
             place.open = true;
@@ -331,6 +338,8 @@ TEST_CASE("what a running vCPU writes after its dirty flag was cleared is dirty 
     unsigned was{0};
     {
         attempt const clear{[&] { was = m.dirty(dirty_operation::reset); }};
+        while (m.host.kicks(1) == kicks)
+            std::this_thread::yield();
         CHECK(clear.waits()); // the processor remembers the page as dirty until it looks
         CHECK(m.host.kicks(1) == kicks + 1);
         CHECK(m.machine->cpu(1).phase() == phase::running);
