@@ -48,6 +48,9 @@ struct decoder::machinery {
     std::unique_ptr<llvm::MCInstrAnalysis> analysis{target.createMCInstrAnalysis(instructions.get())};
     std::unique_ptr<llvm::MCInstPrinter> printer{
         target.createMCInstPrinter(llvm::Triple{triple}, 0, *assembler, *instructions, *registers)};
+    /// Which says how wide a memory operand is.
+    std::unique_ptr<llvm::MCInstPrinter> intel_printer{
+        target.createMCInstPrinter(llvm::Triple{triple}, 1, *assembler, *instructions, *registers)};
 
     std::array<unsigned, 16> general{find_general()};
 
@@ -209,16 +212,40 @@ auto decoder::writes_general_register(instruction const& i, unsigned number) con
     return llvm_->description(i).hasDefOfPhysReg(i.operands, llvm_->general.at(number), *llvm_->registers);
 }
 
-auto decoder::may_store(instruction const& i) const -> bool {
-    return llvm_->description(i).mayStore();
+auto decoder::stored_bytes(instruction const& i) const -> std::optional<unsigned> {
+    if (i.opcode.starts_with("SGDT") or i.opcode.starts_with("SIDT"))
+        return 10;
+    // LLVM does not know that these store.
+    if (not llvm_->description(i).mayStore() and not i.opcode.starts_with("SMSW") and i.opcode != "VMPTRSTm")
+        return 0;
+    // The bit number in a register may name any byte.
+    if (i.opcode.starts_with("BT") and i.opcode.ends_with("mr"))
+        return {};
+    constexpr std::array<std::pair<std::string_view, unsigned>, 8> widths{{{"byte", 1},
+                                                                           {"word", 2},
+                                                                           {"dword", 4},
+                                                                           {"qword", 8},
+                                                                           {"tbyte", 10},
+                                                                           {"xmmword", 16},
+                                                                           {"ymmword", 32},
+                                                                           {"zmmword", 64}}};
+    std::string text;
+    llvm::raw_string_ostream stream{text};
+    llvm_->intel_printer->printInst(&i.operands, i.at, "", *llvm_->subtarget, stream);
+    auto const end = text.find(" ptr ");
+    if (end == std::string::npos)
+        return {};
+    auto const word = std::string_view{text}.substr(0, end).substr(text.find_last_of(" \t,", end - 1) + 1);
+    auto const w = std::ranges::find(widths, word, &std::pair<std::string_view, unsigned>::first);
+    return w == widths.end() ? std::nullopt : std::optional{w->second};
 }
 
-auto decoder::has_lock_prefix(instruction const& i) const -> bool {
-    constexpr std::array<std::uint8_t, 10> others{0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf2, 0xf3};
+auto decoder::has_prefix(instruction const& i, std::uint8_t prefix) const -> bool {
+    constexpr std::array<std::uint8_t, 11> all{0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3};
     for (auto const byte : image_.code_at(i.at).first(i.opcode.empty() ? 0 : i.size)) {
-        if (byte == 0xf0)
+        if (byte == prefix)
             return true;
-        if (std::ranges::find(others, byte) == others.end())
+        if (std::ranges::find(all, byte) == all.end())
             break;
     }
     return false;

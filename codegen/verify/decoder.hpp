@@ -62,8 +62,10 @@ class decoder {
     /// The number, as instructions encode it, of a 64-bit general-purpose register.
     [[nodiscard]] auto general_register(llvm::MCOperand const&) const -> std::optional<unsigned>;
     [[nodiscard]] auto writes_general_register(instruction const&, unsigned number) const -> bool;
-    [[nodiscard]] auto may_store(instruction const&) const -> bool;
-    [[nodiscard]] auto has_lock_prefix(instruction const&) const -> bool;
+    /// How many bytes an instruction stores at its memory operand, 0 where it only reads; none where that is not known.
+    [[nodiscard]] auto stored_bytes(instruction const&) const -> std::optional<unsigned>;
+    [[nodiscard]] auto has_prefix(instruction const&, std::uint8_t) const -> bool;
+    [[nodiscard]] auto has_lock_prefix(instruction const& i) const -> bool { return has_prefix(i, 0xf0); }
     /// The operand with which a memory reference begins: base, scale, index, displacement, segment; or none.
     [[nodiscard]] auto memory_operand(instruction const&) const -> std::optional<unsigned>;
     /// The address that a RIP-relative operand names.

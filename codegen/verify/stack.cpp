@@ -135,7 +135,7 @@ class follower {
         auto const thunk = i.goes == flow::jump and named_.are(rules::return_thunk, decode_.names_of_target(i));
         if (i.goes != flow::back and not thunk and not tail)
             return;
-        if (not pointer or not pointer->exact)
+        if (not pointer or not pointer->exact())
             violate(i, "return with a stack pointer that cannot be followed");
         else if (pointer->offset != 0)
             violate(i, "return with the stack pointer " + std::to_string(std::abs(pointer->offset)) + " bytes " +

@@ -13,9 +13,17 @@ namespace verify {
 /// An address on the stack, as a distance from where the return address lies.
 struct stack_address {
     std::int64_t offset{};
-    bool exact{true}; ///< otherwise aligned downwards by an unknown amount, which `offset` bounds
+    std::int64_t slack{}; ///< how much higher it may be, after it was aligned downwards
+
+    [[nodiscard]] auto exact() const -> bool { return slack == 0; }
 
     auto operator==(stack_address const&) const -> bool = default;
+};
+
+/// All bytes of the stack that an instruction may write.
+struct stack_bytes {
+    std::int64_t first{};
+    std::int64_t end{};
 };
 
 /// Which general-purpose registers and stack slots hold stack addresses at one instruction.
@@ -32,21 +40,25 @@ class stack_state {
     auto join(stack_state const&) -> bool;
 
   private:
+    static constexpr unsigned rax{0};
+    static constexpr unsigned rcx{1};
     static constexpr unsigned rsp{4};
     static constexpr unsigned rbp{5};
+    static constexpr unsigned rdi{7};
 
     void push(std::optional<stack_address>);
     auto pop() -> std::optional<stack_address>;
-    void store(std::int64_t offset, std::optional<stack_address>);
+    void store(stack_bytes, std::optional<stack_address>);
     [[nodiscard]] auto load(std::int64_t offset) const -> std::optional<stack_address>;
     /// The address of a memory operand, where it is on the stack.
     [[nodiscard]] auto referenced(decoder const&, instruction const&) const -> std::optional<stack_address>;
-    /// The place that an instruction writes, where it is on the stack.
-    [[nodiscard]] auto stored_to(decoder const&, instruction const&) const -> std::optional<stack_address>;
+    /// What an instruction writes, where it is on the stack.
+    [[nodiscard]] auto written(decoder const&, instruction const&) const -> std::optional<stack_bytes>;
     void forget_written(decoder const&, instruction const&);
 
     std::array<std::optional<stack_address>, 16> registers_{};
     std::map<std::int64_t, stack_address> slots_{};
+    std::optional<std::int64_t> count_{}; ///< in RCX, for REP
 };
 
 } // namespace verify
