@@ -3,6 +3,7 @@
 hypervisor together, QEMU's under -icount shift=0, Bochs's always.
 """
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,41 @@ def of_image(image, guest, processors=1):
 
 class Failed(Exception):
     """A machine did not end well; the text says how."""
+
+
+class Budget:
+    """A file of numbers that may grow by TOLERANCE, of targets that may not be passed, and of those that are not met,
+    each with its reason."""
+
+    def __init__(self, path):
+        known = json.loads(Path(path).read_text())
+        self.numbers, self.targets, self.unmet = known["budget"], known["targets"], known["unmet"]
+
+    def over(self, found, unit):
+        """A sentence for each number that is not as the file has it."""
+        for name in sorted((self.numbers.keys() | self.targets.keys()) - found.keys()):
+            yield f"{name}: in the budget, but not measured"
+        for name in sorted(self.unmet.keys() - self.targets.keys()):
+            yield f"{name}: unmet, but no target"
+        for name, n in found.items():
+            if name not in self.numbers:
+                yield f"{name}: measured, but not in the budget: {n}"
+            elif n > self.numbers[name] * TOLERANCE:
+                yield f"{name}: {n} {unit}, the budget has {self.numbers[name]}"
+        for name in self.targets.keys() & found.keys():
+            n, target = found[name], self.targets[name]
+            if n > target and name not in self.unmet:
+                yield f"{name}: {n} {unit}, the target is {target}"
+            if n <= target and name in self.unmet:
+                yield f"{name}: {n} {unit}, the target of {target} is met"
+
+
+def hold_to(found, path, unit):
+    """Ends the program, with 1 where a number is not as the budget's file has it."""
+    wrong = list(Budget(path).over(found, unit))
+    for sentence in wrong:
+        print(f"bench: {sentence}", file=sys.stderr)
+    sys.exit(1 if wrong else 0)
 
 
 async def output_of(arguments, folder=None, well_ended=WELL_ENDED, **settings):

@@ -81,14 +81,15 @@ class Chart(unittest.TestCase):
         self.assertLess(chart.draw(some).count("<rect"), chart.draw(rows()).count("<rect"))
 
     def test_the_documents_say_what_the_budget_says(self):
-        budget = json.loads((HERE / "budget.json").read_text())
+        budgets = [measure.Budget(HERE / name).numbers for name in ("budget.json", "budget_mitigated.json")]
         page = (ROOT / "docs/performance.md").read_text().partition(peer.BEGIN)[2].partition(peer.END)[0]
-        table = dict(re.findall(r"^\| ([^|]+) \| (\d+) ", page, re.M))
+        table = {label: (int(none), int(default)) for label, none, default in
+                 re.findall(r"^\| ([^|]+) \| (\d+) \|[^|]*\|[^|]*\| (\d+) ", page, re.M)}
         drawing = (ROOT / "docs/exit-cost.svg").read_text()
         for name, label in chart.SHOWN.items():
             with self.subTest(name, repeat="./hv bench --peer --docs"):
-                self.assertAlmostEqual(int(table[label]), budget[name], delta=budget[name] * 0.05)
-                self.assertIn(f">{table[label]}<", drawing)
+                self.assertEqual(table[label], tuple(budget[name] for budget in budgets))
+                self.assertIn(f">{table[label][0]}<", drawing)
 
 
 class Machines(unittest.TestCase):
@@ -106,6 +107,7 @@ class Machines(unittest.TestCase):
             drawing = pathlib.Path(folder, "chart.svg")
             ended = run(HERE / "peer.py", BUILD, "--json", "--svg", drawing)
             self.assertEqual(ended.returncode, 0, ended)
+            self.assertLess(time.monotonic() - began, 360)  # alone it takes 70 s
             xml.etree.ElementTree.parse(drawing)
         table = {row["name"]: row for row in map(json.loads, ended.stdout.splitlines())}
         alone = measure.measure(BUILD / "bench/pc_bench", BUILD / "bench/bench_guest.elf")
@@ -113,7 +115,7 @@ class Machines(unittest.TestCase):
         self.assertEqual({name: row["hv_none"] for name, row in table.items()},
                          {name: numbers["median"] for name, numbers in alone.items()})
         self.assertEqual(list(table), list(alone))
-        budget = json.loads((HERE / "budget.json").read_text())
+        budget = measure.Budget(HERE / "budget.json").numbers
         for name in budget.keys() - {"empty", "nop1000", "remote_answer", "remote_answer_nop1000"}:
             row = table[name]
             with self.subTest(name):
@@ -125,7 +127,6 @@ class Machines(unittest.TestCase):
         for column in ("hv_none", "kvm_none", "kvm_default"):
             self.assertEqual((table["empty"][column], table["nop1000"][column]), (0, 1000))
             self.assertEqual(table["remote_answer_nop1000"][column] - table["remote_answer"][column], 1000)
-        self.assertLess(time.monotonic() - began, 720)
 
     def test_an_interrupt_ends_all_machines(self):  # long
         process = subprocess.Popen([HERE / "peer.py", BUILD], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
