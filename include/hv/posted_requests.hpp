@@ -97,13 +97,15 @@ class posted_requests {
     };
     /// What of it is no vector, while it goes on waiting.
     [[nodiscard]] auto waiting() const -> taken { return {.flags = flags_.load(std::memory_order_relaxed)}; }
-    [[nodiscard]] auto take() -> taken {
-        taken all{.flags = flags_.exchange(0, std::memory_order_acq_rel)};
-        all.for_each_word([&](unsigned word) {
-            all.vectors[word] = vectors_[word].exchange(0, std::memory_order_acq_rel);
-            all.level[word] = level_[word].load(std::memory_order_relaxed);
-        });
-        return all;
+    [[nodiscard]] auto take() -> taken { return with_vectors(flags_.exchange(0, std::memory_order_acq_rel)); }
+    /// Only what a local APIC and an event queue keep. Nothing while an INIT waits, which comes before all of it.
+    [[nodiscard]] auto take_interrupts() -> taken {
+        auto now = flags_.load(std::memory_order_relaxed);
+        do
+            if ((now & number(request::init)) != 0)
+                return {};
+        while (not flags_.compare_exchange_weak(now, now & ~interrupts(), std::memory_order_acq_rel));
+        return with_vectors(now & interrupts());
     }
 
     void clear() { (void)take(); }
@@ -122,10 +124,21 @@ class posted_requests {
     }
     [[nodiscard]] static constexpr auto number(run_end what) -> std::uint32_t { return std::uint32_t{bit(what)} << 16; }
 
+    [[nodiscard]] static constexpr auto interrupts() -> std::uint32_t {
+        return number(request::nmi) | number(request::external) | number(request::lint0) | number(request::vectors);
+    }
     /// What INIT clears of what came before it. Vectors find a software-disabled APIC then.
     [[nodiscard]] static constexpr auto before_init() -> std::uint32_t {
-        return number(request::nmi) | number(request::external) | number(request::lint0) | number(request::start_up) |
-               start_up_vector;
+        return (interrupts() & ~number(request::vectors)) | number(request::start_up) | start_up_vector;
+    }
+
+    [[nodiscard]] auto with_vectors(std::uint32_t flags) -> taken {
+        taken all{.flags = flags};
+        all.for_each_word([&](unsigned word) {
+            all.vectors[word] = vectors_[word].exchange(0, std::memory_order_acq_rel);
+            all.level[word] = level_[word].load(std::memory_order_relaxed);
+        });
+        return all;
     }
 
     [[nodiscard]] auto has(request what) const -> bool {

@@ -78,6 +78,19 @@ void start_up(Vcpu& cpu, std::uint8_t page) {
     cpu.set_activity(vcpu_activity::running);
 }
 
+/// Gives local APIC and event queue what was posted for them.
+template <typename Vcpu>
+void accept_all(Vcpu& cpu, posted_requests::taken const& all) {
+    using request = posted_requests::request;
+    all.for_each_vector([&cpu](interrupt_message const& message) { cpu.accept(message); });
+    if (all.has(request::nmi))
+        cpu.request(lapic_request::nmi);
+    if (all.has(request::external))
+        cpu.request(lapic_request::external);
+    if (all.has(request::lint0))
+        cpu.signal_lint0();
+}
+
 /// Takes what others posted.
 template <typename Vcpu>
 void receive(Vcpu& cpu) {
@@ -94,13 +107,24 @@ void receive(Vcpu& cpu) {
             initialize(cpu);
         if (all.has(request::start_up)) [[unlikely]]
             start_up(cpu, all.start_up_page());
-        all.for_each_vector([&cpu](interrupt_message const& message) { cpu.accept(message); });
-        if (all.has(request::nmi))
-            cpu.request(lapic_request::nmi);
-        if (all.has(request::external))
-            cpu.request(lapic_request::external);
-        if (all.has(request::lint0))
-            cpu.signal_lint0();
+        accept_all(cpu, all);
+    }
+}
+
+/// Before somebody takes messages of a vCPU that does not run: who looks for sleepers finds them, or one that is awake.
+template <typename Vcpu>
+void count_as_awake(Vcpu& cpu) {
+    if (cpu.shared().posted.any() and cpu.shared().sleeps_for_ever.exchange(false))
+        cpu.machine().note_wake_up();
+}
+
+/// Lets local APIC and event queue hold all interrupts that were posted, for whoever reads or saves them: by who has
+/// the vCPU frozen. INIT and start-up go on waiting, as its run state tells, and what came behind an INIT does.
+template <typename Vcpu>
+[[gnu::cold]] void receive_interrupts(Vcpu& cpu) {
+    if constexpr (Vcpu::is_parallel) {
+        count_as_awake(cpu);
+        accept_all(cpu, cpu.shared().posted.take_interrupts());
     }
 }
 

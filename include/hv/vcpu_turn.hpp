@@ -17,9 +17,7 @@ struct vcpu_turn {
 /// By the thread that has it.
 template <typename Vcpu>
 [[nodiscard]] auto look_for_work(Vcpu& cpu) -> bool {
-    if (cpu.shared().posted.any()) // who looks for sleepers finds this message, or one that is awake
-        if (cpu.shared().sleeps_for_ever.exchange(false))
-            cpu.machine().note_wake_up();
+    count_as_awake(cpu);
     receive(cpu);
     event_delivery<Vcpu> delivery{cpu};
     if (cpu.requests().must_leave()) // nobody else will look at its timers

@@ -5,6 +5,7 @@
 #include <hv/memory/shown_map.hpp>
 #include <hv/posted_requests.hpp>
 #include <hv/vcpu_phase.hpp>
+#include <hv/vcpu_shared.hpp>
 
 /// Access to a machine as a whole, and to one of its vCPUs, from any thread. One that serves an exit says of which
 /// vCPU: that one stands aside while its thread waits, so that two that want the same do not wait for each other. Where
@@ -79,13 +80,18 @@ class machine_holder {
 ///
 /// In an exit handler give the vCPU whose exit it is; its services of the machine's devices are over then. Others that
 /// wait for access in handlers of theirs stand aside meanwhile. Elsewhere give the machine: then no vCPU is in the
-/// middle of an exit either, and what belongs to the vCPUs may be read and changed.
+/// middle of an exit either, and what belongs to the vCPUs may be read and changed; their local APICs and event queues
+/// hold what was posted.
 template <typename Vm>
 class exclusive_access {
   public:
     using vcpu_type = typename Vm::vcpu_type;
 
-    explicit exclusive_access(Vm& machine) : lock_{machine} { freeze(); }
+    explicit exclusive_access(Vm& machine) : lock_{machine} {
+        freeze();
+        for (auto& cpu : machine.places())
+            receive_interrupts(cpu);
+    }
     explicit exclusive_access(vcpu_type& from) : lock_{from.machine(), &from} { freeze(); }
     ~exclusive_access() {
         for (auto& cpu : lock_.machine().places()) // those in the middle of an exit, too
@@ -166,8 +172,8 @@ class shared_access {
 };
 
 /// While one lives, one vCPU is out of its guest and its thread has left `run`: its registers may be read and changed,
-/// and nobody changes the memory map. The vCPU it was made with is the one that it is about, whatever becomes of the
-/// number that named it.
+/// and nobody changes the memory map. Its local APIC and event queue hold what was posted until then. The vCPU it was
+/// made with is the one that it is about, whatever becomes of the number that named it.
 template <typename Vcpu>
 class frozen_vcpu {
   public:
@@ -176,6 +182,7 @@ class frozen_vcpu {
             note_taking(cpu.host(), lock_rank::machine);
             want(cpu);
             static_cast<void>(cpu.shared().hold.wait(cpu.host(), false));
+            receive_interrupts(cpu);
         }
     }
     ~frozen_vcpu() {

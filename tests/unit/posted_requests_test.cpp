@@ -146,3 +146,43 @@ TEST_CASE("two messages one right behind the other both arrive, however the proc
     CHECK_FALSE(late);
     CHECK(seen == 2 * rounds);
 }
+
+TEST_CASE("interrupts can be taken apart from all else, unless they stand behind an INIT") {
+    posted_requests p;
+    auto const post_interrupts = [&p] {
+        (void)p.post(fixed(0x31));
+        (void)p.post({.mode = delivery_mode::nmi});
+        (void)p.post({.mode = delivery_mode::external});
+        (void)p.post(request::lint0);
+    };
+    auto const has_all = [](posted_requests::taken const& all) {
+        unsigned vectors{0};
+        all.for_each_vector([&vectors](interrupt_message const& message) { vectors += message.vector; });
+        return vectors == 0x31 and all.has(request::nmi) and all.has(request::external) and all.has(request::lint0);
+    };
+    post_interrupts();
+    (void)p.post({.vector = 0x9a, .mode = delivery_mode::start_up});
+    (void)p.post(request::look);
+    (void)p.post(run_end::barrier);
+    auto const taken = p.take_interrupts();
+    CHECK(has_all(taken));
+    CHECK_FALSE(taken.has(request::look));
+    CHECK_FALSE(taken.has(request::start_up));
+    CHECK(taken.ends() == 0);
+    CHECK(p.any());
+    auto const rest = p.take();
+    CHECK(rest.has(request::look));
+    CHECK(rest.start_up_page() == 0x9a);
+    CHECK(rest.ends() == bit(run_end::barrier));
+    CHECK_FALSE(rest.has(request::nmi));
+    CHECK_FALSE(rest.has(request::vectors));
+
+    (void)p.post({.mode = delivery_mode::init});
+    post_interrupts();
+    CHECK(p.take_interrupts().flags == 0);
+    CHECK(has_all(p.take()));
+    post_interrupts();
+    CHECK(has_all(p.take_interrupts()));
+    CHECK_FALSE(p.any());
+    CHECK(p.post(request::look)); // the next finds nothing again
+}
