@@ -134,6 +134,8 @@ class interrupt_routing {
             self().apic_window_ = held.memory().unmap_device(self().host(), address, page_size) != status::ok;
     }
 
+    [[nodiscard]] auto shows_apic_window() const -> bool { return self().apic_window_; }
+
     [[gnu::noinline]] void end_of_interrupt(std::uint8_t vector) {
         if constexpr (has_ioapic) {
             machine_context context{self()};

@@ -31,10 +31,11 @@ void choose_apic(Vcpu& cpu) {
         auto const as = not apic.software_enabled() ? virtual_apic::off
                         : apic.x2apic()             ? virtual_apic::x2apic
                                                     : virtual_apic::xapic;
-        if (cpu.hardware().runs_apic_as() != as) [[unlikely]] {
+        bool const moves{cpu.hardware().runs_apic_as() != as};
+        if (moves) [[unlikely]]
             cpu.hardware().run_apic(as);
-            cpu.machine().place_apic_window(cpu);
-        }
+        if (moves or (as != virtual_apic::xapic and cpu.machine().shows_apic_window())) [[unlikely]]
+            cpu.machine().place_apic_window(cpu); // the window may be older than the vCPU
     }
 }
 
