@@ -59,6 +59,8 @@ class vcpu_group {
             return made;
         }
         sets.active.add(id);
+        if constexpr (Vm::parallel) // its processor of the host may sleep, if the machine runs
+            self().host().wake(cpu.host_processor());
         if (not self().stopped())
             return status::ok;
         cpu.ask(run_end::stopped); // whoever stopped it may not have seen this one

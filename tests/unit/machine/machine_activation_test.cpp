@@ -208,3 +208,22 @@ TEST_CASE("the first of the active vCPUs looks after the timers of the shared de
     (void)second.next_turn();
     CHECK(m.machine->deadline() == never);
 }
+
+TEST_CASE("the host's processor of a vCPU that joins is woken, and others are not") {
+    hosted::host host{{.memory = std::size_t{64} << 20, .processors = 3}};
+    vmm<six_way_pc, hosted::host> monitor{host};
+    auto machine = std::make_unique<vm<six_way_pc, hosted::host>>();
+    offer_everything(host);
+    REQUIRE(monitor.enable() == status::ok);
+    REQUIRE(monitor.create(*machine) == status::ok);
+    REQUIRE(machine->activate(3) == status::ok);
+    machine->cpu(0).settle(2);
+    auto const others = host.kicks(1), before = host.kicks(2);
+    CHECK(machine->activate(0) == status::ok);
+    CHECK(host.kicks(1) == others);
+    CHECK(host.kicks(2) == before + 1);
+    CHECK(machine->activate(0) == status::busy);
+    CHECK(host.kicks(2) == before + 1);
+    machine->destroy();
+    monitor.disable();
+}
