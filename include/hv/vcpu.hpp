@@ -445,7 +445,7 @@ class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
     [[nodiscard, gnu::always_inline]] auto needs_attention() -> bool {
         if constexpr (runs_apic)
             return true;
-        auto moved = static_cast<std::uint8_t>(vm_->attention() | events_.waiting() | requests_.waiting());
+        auto moved = static_cast<std::uint8_t>(vm_->attention(id_) | events_.waiting() | requests_.waiting());
         if constexpr (is_parallel)
             moved |= static_cast<std::uint8_t>(shared_.posted.any() or host().is_woken());
         if constexpr (has_lapic)

@@ -205,10 +205,10 @@ class vm : public vcpu_group<vm<Machine, Host>>, public interrupt_routing<Machin
                 vcpus_[this->first_cpu()].post(posted_requests::request::look);
         }
     }
-    /// Not zero if a vCPU must look at the machine before it enters.
-    [[nodiscard]] auto attention() const -> std::uint8_t {
-        if constexpr (parallel)
-            return static_cast<std::uint8_t>(this->external_interrupt() or keeps_input()); // the rest is posted
+    /// Not zero if vCPU `id` must look at the machine before it enters.
+    [[nodiscard]] auto attention([[maybe_unused]] std::uint32_t id) const -> std::uint8_t {
+        if constexpr (parallel) // the rest is posted
+            return static_cast<std::uint8_t>((id == 0 and this->external_interrupt()) or keeps_input());
         else
             return static_cast<std::uint8_t>(external_interrupt_ | keeps_input_ | devices_.timers_touched());
     }

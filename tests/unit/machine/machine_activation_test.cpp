@@ -227,3 +227,14 @@ TEST_CASE("the host's processor of a vCPU that joins is woken, and others are no
     machine->destroy();
     monitor.disable();
 }
+
+TEST_CASE("while the 8259 asks for an interrupt only the first processor has to look at that before an entry") {
+    empty_machine<hosted::host> m;
+    REQUIRE(m.machine->activate_cpus(2) == status::ok);
+    machine_context context{*m.machine};
+    m.machine->set_external_interrupt(context, true);
+    CHECK(m.machine->attention(0) != 0);
+    CHECK(m.machine->attention(1) == 0);
+    m.machine->set_external_interrupt(context, false);
+    CHECK(m.machine->attention(0) == 0);
+}
