@@ -13,7 +13,7 @@ using namespace payload;
 namespace {
 
 // Where vCPUs take turns, each that computes keeps its processor of the host for a while: then fewer rounds do.
-constexpr u32 rounds{1000}, least_rounds{60}, storms{6};
+constexpr u32 rounds{1000}, least_rounds{60}, storms{6}, naps{60};
 constexpr u64 slow_ms{150}, enough_ms{1500};
 constexpr u8 vector_of_trap{0x71}, vector_of_ping{0x72}, vector_of_wait{0x73};
 constexpr u8 pages[]{0x20, 0x55, 0x7f}; // for the probe
@@ -105,6 +105,12 @@ void begin() {
     }
     while (true)
         pause();
+}
+
+/// A number of instructions that differs from time to time.
+void linger(u32 count) {
+    for (u32 i{}; i != count; ++i)
+        asm volatile("nop");
 }
 
 /// Whether the others still take interrupts and are where they were.
@@ -214,4 +220,18 @@ void payload::run() {
     }
     for (u32 id{1}; id != n; ++id)
         expect_equal(started[id].get(), started[1].get(), "each started as often as the others");
+
+    // While they halt, with interrupts on or off, and while they come to it.
+    for (u32 i{}; i != naps; ++i) {
+        auto const starts = started[1].get();
+        for (u32 id{1}; id != n; ++id)
+            next_way[id] = (i + id) % 2 == 0 ? way::halted : way::halted_masked;
+        linger(i * 379 % 4099);
+        lapic::send(ipi::init | ipi::to_others);
+        linger(i % 3 * i);
+        lapic::send(ipi::start_up | ipi::to_others | pages[i % 3]);
+        for (u32 id{1}; id != n; ++id)
+            if (not started[id].reaches(starts + 1))
+                return fail("one that halts does not start again");
+    }
 }
