@@ -20,7 +20,7 @@ class search {
         for (auto const& f : file_.functions())
             in_code(f);
         for (auto const& s : file_.sections())
-            if (not s.executable and may_hold_pointers(s.name))
+            if (s.data and may_hold_pointers(s.name))
                 in_data(s);
         return std::move(found_);
     }
@@ -71,10 +71,12 @@ class search {
                     add(*r->second.target);
             return;
         }
-        for (std::size_t n{}; n + sizeof(address) <= s.bytes.size(); n += sizeof(address)) {
-            address word{};
+        // An address below 4 GiB, or in the last 2 GiB, fits into a word of 4 bytes; and such words make up all others.
+        for (std::size_t n{}; n + sizeof(std::int32_t) <= s.bytes.size(); n += sizeof(std::int32_t)) {
+            std::int32_t word{};
             std::memcpy(&word, &s.bytes[n], sizeof(word));
-            add(word);
+            add(static_cast<std::uint32_t>(word));
+            add(static_cast<address>(std::int64_t{word}));
         }
     }
 

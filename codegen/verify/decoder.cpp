@@ -127,14 +127,16 @@ auto decoder::flow_of(instruction const& i) const -> flow {
                "XABORT", "ENCL", "SKINIT", "ERETS", "ERETU"))
         return flow::far;
     if (begins("IRET"))
-        return flow::interrupt_return;
+        return is("IRET64") ? flow::interrupt_return : flow::far;
     if (is("TRAP") or begins("UD1"))
         return flow::trap;
-    // 16-bit displacements, whose meaning depends on the vendor.
-    if (is("JMP_2", "JCC_2", "CALLpcrel16", "CALL16r", "CALL16m", "JMP16r", "JMP16m"))
-        return flow::nowhere;
-
     auto const& analysis = *llvm_->analysis;
+    // A near branch with an operand-size prefix: AMD's processors cut RIP to 16 bits, Intel's ignore the prefix. APM
+    // Vol. 3, "Near Branches in 64-Bit Mode".
+    auto const near = analysis.isReturn(i.operands) or analysis.isCall(i.operands) or analysis.isBranch(i.operands) or
+                      begins("LEAVE", "LOOP", "JCXZ", "JECXZ", "JRCXZ");
+    if (is("DATA16_PREFIX") or (near and has_prefix(i, 0x66)))
+        return flow::nowhere;
     if (analysis.isReturn(i.operands))
         return flow::back;
     auto const& description = llvm_->description(i);

@@ -37,6 +37,12 @@ auto is_locked(decoder const& decode, instruction const& i) -> bool {
     return decode.has_lock_prefix(i) or (i.opcode.starts_with("XCHG") and i.opcode.ends_with("rm"));
 }
 
+auto leaves_for_another(instruction const& i) -> bool {
+    constexpr std::array<std::string_view, 9> opcodes{"SEAMCALL", "SEAMRET", "SEAMOPS", "TDCALL", "GETSEC",
+                                                      "VMFUNC",   "VMCALL",  "VMMCALL", "VMGEXIT"};
+    return std::ranges::find(opcodes, i.opcode) != opcodes.end();
+}
+
 } // namespace
 
 auto why_forbidden(decoder const& decode, instruction const& i, permissions may) -> std::optional<std::string> {
@@ -67,6 +73,8 @@ auto why_forbidden(decoder const& decode, instruction const& i, permissions may)
     default:
         break;
     }
+    if (leaves_for_another(i))
+        return "way out to firmware or to another hypervisor";
     if (not may.fpu and touches_fpu(decode, i))
         return "x87, MMX, SSE or AVX outside the FPU switch";
     if (not may.locks and is_locked(decode, i))

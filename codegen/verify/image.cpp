@@ -74,19 +74,20 @@ class image_reader {
             if ((flags & elf::SHF_ALLOC) == 0 or s.getSize() == 0)
                 continue;
             section made{.name = name, .first = s.getAddress()};
-            made.executable = (flags & elf::SHF_EXECINSTR) != 0;
+            made.data = (flags & elf::SHF_EXECINSTR) == 0;
+            made.executable = not made.data or in_executable_segment(s.getAddress());
             made.writable = (flags & elf::SHF_WRITE) != 0;
             if (out_.relocatable_) {
                 made.first = next;
                 next += (s.getSize() + 0x1ffff) & ~address{0xffff};
             }
             out_.bases_[s.getIndex()] = made.first;
+            if (made.executable and made.writable)
+                out_.faults_.push_back("section " + made.name + " is writable and executable");
             if (ref.getType() == elf::SHT_NOBITS)
                 continue;
             auto const contents = value_of(s.getContents());
             made.bytes = {reinterpret_cast<std::uint8_t const*>(contents.data()), contents.size()};
-            if (made.executable and made.writable)
-                out_.faults_.push_back("section " + made.name + " is writable and executable");
             if (made.executable)
                 code_[s.getIndex()] = out_.sections_.size();
             out_.sections_.push_back(std::move(made));
@@ -128,7 +129,7 @@ class image_reader {
             if (s.size != 0 and (functions.empty() or functions.back().first != s.at))
                 functions.push_back({s.at, s.at + s.size, name(s.at)});
             else if (s.size != 0)
-                functions.back().end = std::max(functions.back().end, s.at + s.size);
+                functions.back().end = std::min(functions.back().end, s.at + s.size);
         // Unsized symbols: code from the first one up to the next sized symbol.
         std::vector<function> unsized;
         for (auto const& s : found_) {
@@ -151,12 +152,15 @@ class image_reader {
                 continue;
             for (auto const& r : s.relocations()) {
                 auto const to = r.getSymbol();
-                if (to == file_.symbol_end())
+                if (to == file_.symbol_end()) {
+                    out_.references_[position(*patched, r.getOffset())] = {.symbol = "an absolute address"};
                     continue;
+                }
                 auto const addend = static_cast<address>(value_of(llvm::object::ELFRelocationRef{r}.getAddend()));
                 reference made{.symbol = value_of(to->getName()).str()};
                 if (auto const where = value_of(to->getSection());
-                    where != file_.section_end() and out_.bases_.contains(where->getIndex()))
+                    where != file_.section_end() and out_.bases_.contains(where->getIndex()) and
+                    llvm::object::ELFSymbolRef{*to}.getELFType() != elf::STT_GNU_IFUNC) // its resolver chooses
                     made.target = position(*where, value_of(to->getValue())) + addend;
                 out_.references_[position(*patched, r.getOffset())] = std::move(made);
             }
@@ -167,6 +171,16 @@ class image_reader {
         for (auto const& p : value_of(file_.getELFFile().program_headers()))
             if (p.p_type == elf::PT_LOAD and (p.p_flags & elf::PF_W) != 0 and (p.p_flags & elf::PF_X) != 0)
                 out_.faults_.push_back("segment at " + hexadecimal(p.p_vaddr) + " is writable and executable");
+    }
+
+    auto in_executable_segment(address a) const -> bool {
+        if (out_.relocatable_)
+            return false;
+        auto const segments = value_of(file_.getELFFile().program_headers());
+        return std::ranges::any_of(segments, [a](auto const& p) {
+            return p.p_type == elf::PT_LOAD and (p.p_flags & elf::PF_X) != 0 and a >= p.p_vaddr and
+                   a - p.p_vaddr < p.p_memsz;
+        });
     }
 
     auto position(llvm::object::SectionRef const& s, std::uint64_t value) const -> address {

@@ -40,7 +40,8 @@ struct section {
     std::string name{};
     address first{};
     std::span<std::uint8_t const> bytes{};
-    bool executable{};
+    bool executable{}; ///< by itself or by its segment
+    bool data{};       ///< not made to be executed
     bool writable{};
 
     [[nodiscard]] auto end() const -> address { return first + bytes.size(); }

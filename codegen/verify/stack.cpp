@@ -66,6 +66,7 @@ class follower {
         states_.clear();
         work_.clear();
         interrupt_ = interrupt;
+        start_ = start;
         need_ = &needs_[start];
         arrive(start, stack_state::at_entry());
         while (not work_.empty()) {
@@ -128,18 +129,35 @@ class follower {
             auto& bytes = need_->calls[*i.target];
             bytes = std::max(bytes, -pointer->offset + (tail ? 0 : 8));
         }
+        if (i.goes == flow::interrupt_return and interrupt_)
+            return judge_place(i, pointer, pushed_error_code(start_) ? 8 : 0, "interrupt return");
         if (interrupt_)
             return;
         if (s.overwrites_return_address(decode_, i))
             violate(i, "store to the return address");
-        auto const thunk = i.goes == flow::jump and named_.are(rules::return_thunk, decode_.names_of_target(i));
+        auto const thunk =
+            i.goes == flow::jump and not i.target and named_.are(rules::return_thunk, decode_.names_of_target(i));
         if (i.goes != flow::back and not thunk and not tail)
             return;
+        judge_place(i, pointer, 0, "return");
+    }
+
+    void judge_place(instruction const& i, std::optional<stack_address> const& pointer, std::int64_t place,
+                     std::string const& what) {
         if (not pointer or not pointer->exact())
-            violate(i, "return with a stack pointer that cannot be followed");
-        else if (pointer->offset != 0)
-            violate(i, "return with the stack pointer " + std::to_string(std::abs(pointer->offset)) + " bytes " +
-                           (pointer->offset < 0 ? "below" : "above") + " its place");
+            violate(i, what + " with a stack pointer that cannot be followed");
+        else if (auto const off = pointer->offset - place; off != 0)
+            violate(i, what + " with the stack pointer " + std::to_string(std::abs(off)) + " bytes " +
+                           (off < 0 ? "below" : "above") + " its place");
+    }
+
+    /// Whether the processor pushes an error code before this entry, the n-th of which is that of vector n. SDM Vol.
+    /// 3A, "Exception and Interrupt Reference"; APM Vol. 2, "Vectors".
+    [[nodiscard]] auto pushed_error_code(address entry) const -> bool {
+        constexpr std::uint32_t vectors{1U << 8 | 0x1fU << 10 | 1U << 17 | 1U << 21 | 1U << 29 | 1U << 30};
+        auto const& entries = closure_.interrupt_entries;
+        auto const n = std::distance(entries.begin(), entries.find(entry));
+        return n < 32 and (vectors >> n & 1) != 0;
     }
 
     void violate(instruction const& i, std::string what) {
@@ -174,6 +192,7 @@ class follower {
     std::map<address, stack_state> states_{};
     std::deque<address> work_{};
     bool interrupt_{};
+    address start_{};
     need* need_{};
     std::map<address, need> needs_{};
     std::map<address, std::optional<std::int64_t>> totals_{};

@@ -19,6 +19,7 @@ struct caller {
 struct survey {
     std::set<address> entries{};                      ///< VMRUN, VMLAUNCH and VMRESUME
     std::vector<address> stray_entries{};             ///< their opcodes in code that no symbol names
+    std::vector<address> hidden_entries{};            ///< their opcodes inside an instruction into which a branch leads
     std::map<address, std::vector<caller>> callers{}; ///< by the first address of the called function
     bool vmx{};                                       ///< there is a VMLAUNCH or VMRESUME
 };

@@ -29,6 +29,8 @@ class walker {
             out_.violations.push_back({.what = what});
         for (auto const a : seen_.stray_entries)
             out_.violations.push_back({.what = "entry instruction in code that no symbol names", .at = a});
+        for (auto const a : seen_.hidden_entries)
+            out_.violations.push_back({.what = "entry instruction inside another instruction", .at = a});
         for (auto const& c : out_.cuts)
             if (not c.exists)
                 out_.violations.push_back({.what = "cut matches nothing: " + c.line.pattern});
@@ -81,7 +83,7 @@ class walker {
     }
 
     void onward(instruction const& i, std::size_t n) {
-        if (file_.function_at(i.at)->contains(i.next()))
+        if (file_.function_at(i.next()) != nullptr and file_.routine_at(i.next()) == file_.routine_at(i.at))
             visit(i.next(), nodes_[n].in, n);
         else
             violate(i, "continues past the end of its function", n);
@@ -240,7 +242,7 @@ class walker {
     // Where calls and jumps lead.
 
     [[nodiscard]] auto is_return_thunk(instruction const& i) const -> bool {
-        return named_.are(rules::return_thunk, decode_.names_of_target(i));
+        return not i.target and named_.are(rules::return_thunk, decode_.names_of_target(i));
     }
 
     auto is_cut(instruction const& i, std::size_t n) -> bool {

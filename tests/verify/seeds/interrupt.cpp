@@ -9,6 +9,11 @@ asm(R"(
     .globl hv_bare_vector_\n
     .type hv_bare_vector_\n, @function
 hv_bare_vector_\n:
+    .if \n > 31
+    push $0
+    .elseif (0x60227d00 >> \n) == 2 * (0x60227d00 >> (\n + 1)) // no error code
+    push $0
+    .endif
     jmp trap
     .size hv_bare_vector_\n, . - hv_bare_vector_\n
 .endm
@@ -27,6 +32,7 @@ trap:
     call interrupt
     mov %rbx, %rsp
     pop %rax
+    add $8, %rsp
     iretq
 .size trap, . - trap
 )");
