@@ -15,6 +15,7 @@
 #include <hv/vcpu_apic.hpp>
 #include <hv/vcpu_delivery.hpp>
 #include <hv/vcpu_reset.hpp>
+#include <hv/vcpu_shared.hpp>
 #include <hv/vcpu_tasks.hpp>
 #include <hv/x86/apic.hpp>
 #include <hv/x86/control_checks.hpp>
@@ -296,7 +297,7 @@ class exit_services {
     /// False: the guest was called away before anything woke it, and halts again when it comes back.
     [[nodiscard, gnu::cold, gnu::noinline]] auto sleep() -> bool {
         if constexpr (Vcpu::is_parallel) {
-            cpu_.halt(); // RIP moves on, and `run` ends
+            cpu_.set_activity(vcpu_activity::halted); // RIP moves on, and `run` ends unless something came meanwhile
             return true;
         }
         auto& machine = cpu_.machine();

@@ -32,6 +32,7 @@
 #include <hv/vcpu_reset.hpp>
 #include <hv/vcpu_shared.hpp>
 #include <hv/vcpu_step.hpp>
+#include <hv/vcpu_turn.hpp>
 #include <hv/x86/control_registers.hpp>
 #include <hv/x86/msr.hpp>
 
@@ -377,16 +378,6 @@ class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
     /// Before the next entry it looks at everything.
     void look_again() { requests_.look(); }
 
-    /// HLT: `run` ends before the next entry, unless there is something to do already.
-    void halt() {
-        requests_.look(); // for what is received here and concerns entries
-        receive(*this);
-        event_delivery<vcpu> delivery{*this};
-        if (delivery.has_wake_up())
-            return;
-        set_activity(vcpu_activity::halted);
-    }
-
   private:
     /// What the processor adds to its own counter.
     void offset_tsc() {
@@ -462,6 +453,7 @@ class vcpu : public vcpu_callers<vcpu<Machine, Host>> {
             machine.take_input();
         if constexpr (is_parallel) {
             receive(*this);
+            end_halt(*this);
             if (host().is_woken())
                 requests_.ask(run_end::yield);
         }

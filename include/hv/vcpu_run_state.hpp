@@ -72,7 +72,8 @@ auto set_run_state(Vcpu& cpu, run_state state) -> status {
     return status::ok;
 }
 
-/// INIT, as another processor sends it: it drops a start-up that waits. From any thread, where there are others.
+/// INIT, as another processor sends it: it drops a start-up that waits. From any thread, where there are others; else
+/// it happens at once, and a handler of the same vCPU's exit answers verdict::resume.
 template <typename Vcpu>
 void inject_init(Vcpu& cpu) {
     if constexpr (Vcpu::is_parallel)

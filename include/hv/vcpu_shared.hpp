@@ -91,7 +91,8 @@ void accept_all(Vcpu& cpu, posted_requests::taken const& all) {
         cpu.signal_lint0();
 }
 
-/// Takes what others posted.
+/// Takes what others posted. Never in the middle of an exit: INIT makes registers anew, and what an instruction that is
+/// served still does to them would be done to those.
 template <typename Vcpu>
 void receive(Vcpu& cpu) {
     if constexpr (Vcpu::is_parallel) {
@@ -99,6 +100,9 @@ void receive(Vcpu& cpu) {
         auto& posted = cpu.shared().posted;
         if (not posted.any())
             return;
+        auto& sleeps = cpu.shared().sleeps_for_ever; // who looks for sleepers finds the message, or one that is awake
+        if (sleeps.load(std::memory_order_relaxed) and sleeps.exchange(false))
+            cpu.machine().note_wake_up();
         auto const all = posted.take();
         cpu.requests().ask_all(all.ends());
         if (all.has(request::debugger)) [[unlikely]]

@@ -13,20 +13,24 @@ struct vcpu_turn {
     instant wakes_at{never}; ///< when that changes by itself
 };
 
+/// Ends a HLT once the guest has something to take.
+template <typename Vcpu>
+void end_halt(Vcpu& cpu) {
+    if (cpu.activity() == vcpu_activity::halted and event_delivery<Vcpu>{cpu}.has_wake_up())
+        cpu.set_activity(vcpu_activity::running);
+}
+
 /// Whether a vCPU that does not run has something to execute or to tell: what others asked of it and due timers count.
 /// By the thread that has it.
 template <typename Vcpu>
 [[nodiscard]] auto look_for_work(Vcpu& cpu) -> bool {
-    count_as_awake(cpu);
     receive(cpu);
-    event_delivery<Vcpu> delivery{cpu};
     if (cpu.requests().must_leave()) // nobody else will look at its timers
         cpu.service();
-    if (cpu.activity() == vcpu_activity::halted and delivery.has_wake_up())
-        cpu.set_activity(vcpu_activity::running);
+    end_halt(cpu);
     auto const activity = cpu.activity();
     bool const for_ever{activity == vcpu_activity::waits_for_start_up or activity == vcpu_activity::off or
-                        (activity == vcpu_activity::halted and not delivery.may_wake())};
+                        (activity == vcpu_activity::halted and not event_delivery<Vcpu>{cpu}.may_wake())};
     if (cpu.shared().sleeps_for_ever.exchange(for_ever) != for_ever and for_ever)
         cpu.machine().note_halt();
     auto const& requests = cpu.requests();

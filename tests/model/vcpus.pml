@@ -156,6 +156,13 @@ inline receive(vr) {
     fi
 }
 
+inline end_halt(ve) {
+    if
+    :: halted[ve] && irr[ve] != 0 -> halted[ve] = false
+    :: else
+    fi
+}
+
 inline announce() {
     d_step {
         f = 0;
@@ -225,10 +232,7 @@ inline is_ready(vi) {
         receive(vi);
 #endif
         d_step {
-            if
-            :: halted[vi] && irr[vi] != 0 -> halted[vi] = false
-            :: else
-            fi;
+            end_halt(vi);
             ready = !halted[vi];
             has = false
         }
@@ -283,10 +287,7 @@ inline stay_in_guest(vg) {
     }
     if
     :: sends != 0 -> post(s, p, sends); d_step { s = 0; sends = 0 }
-    :: halts -> // vcpu::halt
-        halts = false;
-        receive(vg);
-        d_step { halted[vg] = irr[vg] == 0; looks = true }
+    :: halts -> d_step { halts = false; halted[vg] = true; looks = true }
     :: else
     fi
 }
@@ -302,6 +303,7 @@ inline run_vcpu(vu) {
         :: !slice_over && (looks || flags[vu] || must_look[p]) -> // needs_attention
             looks = false;
             receive(vu);
+            d_step { end_halt(vu) }
             if
 #ifdef STAY_ALTHOUGH_WANTED
             :: halted[vu] || must_look[p] -> break

@@ -6,6 +6,8 @@
 #include <catch2/catch.hpp>
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 using namespace hv;
 using namespace hv::test;
@@ -22,6 +24,21 @@ struct two : whole_machine<two_way_pc, Host> {
         second().hardware().run_script({script::exit{exits::pause{}}});
         return second().run();
     }
+};
+/// Lets a test do something while an exit is served.
+struct meanwhile {
+    template <typename Exit>
+    auto on(Exit const&, auto&) -> verdict
+        requires(std::is_same_v<Exit, exits::hlt> or std::is_same_v<Exit, exits::io_port>)
+    {
+        if (what)
+            std::exchange(what, nullptr)();
+        return verdict::not_mine;
+    }
+    static inline std::function<void()> what{};
+};
+struct busy_pc : two_way_pc {
+    using handlers = exit_chain<leave_at_pause, meanwhile>;
 };
 constexpr auto init = run_state::init, run = run_state::run;
 constexpr auto pending_init = run_state::pending_init, pending_start_up = run_state::pending_start_up;
@@ -119,6 +136,49 @@ TEST_CASE("a processor that halts by its HLT runs, and stays where it is when it
     m.machine->deliver({.destination = 0, .vector = 0x61}, nullptr);
     CHECK(m.cpu().is_ready());
     CHECK(m.cpu().run() == run_end::left);
+}
+
+TEST_CASE("INIT and start-up that arrive while an exit is served find the processor as at any other time") {
+    auto const exit = GENERATE(script::step{script::exit{exits::hlt{}, 1}}, whole_machine<>::io(0x80, 1, false));
+    bool const flags_on{GENERATE(false, true)}, together{GENERATE(false, true)};
+    whole_machine<busy_pc, hosted::host> m;
+    auto& cpu = m.machine->cpu(1);
+    std::uint64_t began_at{99};
+    inject_start_up(cpu, 0x10);
+    cpu.hardware().run_script({script::set_flags{flags_on ? x86::rflags::interrupt : 0}, exit,
+                               script::act{[&](auto& c) { began_at = c.rip(); }}, script::exit{exits::pause{}}});
+    meanwhile::what = [&] {
+        inject_init(cpu);
+        if (together)
+            inject_start_up(cpu, 0x9f);
+    };
+    if (not together) {
+        CHECK(cpu.run() == run_end::run_state);
+        CHECK(run_state_of(cpu) == run_state{init});
+        CHECK(cpu.rip() == 0xfff0);
+        CHECK_FALSE(cpu.is_ready());
+        inject_start_up(cpu, 0x9f);
+        CHECK(cpu.is_ready());
+    }
+    CHECK(cpu.run() == run_end::left);
+    CHECK(cpu.hardware().segment(x86::segment_name::cs).base == 0x9f000);
+    CHECK(began_at == 0);
+}
+
+TEST_CASE("a processor that takes a message counts as awake from then on, also where it was only called back") {
+    two<hosted::host> m;
+    inject_start_up(m.second(), 0x10);
+    m.second().hardware().run_script({script::exit{exits::hlt{}, 1}, script::exit{exits::pause{}}});
+    CHECK(m.second().run() == run_end::run_state);
+    CHECK_FALSE(m.second().is_ready());
+    CHECK(m.second().sleeps_for_ever());
+    CHECK(m.machine->barrier_cpu(1) == status::ok);
+    CHECK(m.second().is_ready());
+    m.second().post(posted_requests::request::nmi);
+    CHECK(m.second().run() == run_end::barrier);
+    CHECK_FALSE(m.second().sleeps_for_ever());
+    CHECK(m.second().run() == run_end::left);
+    CHECK(m.second().hardware().delivered == std::vector{nmi_event});
 }
 
 TEMPLATE_TEST_CASE("INIT of the first processor resets the machine, which has no firmware", "", hosted::serial_host,

@@ -39,6 +39,19 @@ auto sleep_deaf(unsigned step) -> steps {
     return {cli(), hlt(), script::act{[step](backends::fake::vcpu& cpu) { cpu.jump(step); }}};
 }
 
+/// A processor that is started where it halts goes on instead; else what an exit of HLT takes is no short time.
+struct halts_late {
+    auto on(exits::hlt const&, auto& cpu) -> verdict {
+        if (cpu.rip() == 0)
+            return verdict::advance;
+        std::this_thread::yield();
+        return verdict::not_mine;
+    }
+};
+struct late_smp : fake_smp {
+    using handlers = exit_chain<halts_late>;
+};
+
 } // namespace
 
 TEST_CASE("every INIT with its start-up starts each processor once, at its page") {
@@ -84,6 +97,40 @@ TEST_CASE("every INIT with its start-up starts each processor once, at its page"
         CHECK(m.ended_well());
         for (unsigned id{1}; id != cpus; ++id)
             CHECK(starts[id] == rounds);
+    }
+}
+
+TEST_CASE("INIT and start-up start processors that halt, with interrupts on or off, and those about to") {
+    for (auto const [cpus, processors] : shapes) {
+        INFO(cpus << " vCPUs on " << processors << " processors");
+        constexpr unsigned rounds{60};
+        std::array<std::atomic<unsigned>, most> page{};
+        threaded_machine<late_smp> m{cpus, processors};
+        random_numbers random{cpus * 16 + processors};
+        auto code = x2apic::enable(true);
+        for (unsigned round{1}; round <= rounds; ++round) {
+            code.emplace_back(init());
+            for (auto spins = random.below(3); spins != 0; --spins)
+                code.emplace_back(script::act{[](backends::fake::vcpu&) { std::this_thread::yield(); }});
+            code.emplace_back(start_up(round));
+            code.emplace_back(script::wait{[&, round] {
+                for (unsigned id{1}; id != cpus; ++id)
+                    if (page[id] != round)
+                        return false;
+                return true;
+            }});
+        }
+        code += out(0xf4, m.done);
+        m.guest(0).run_script(std::move(code));
+        for (unsigned id{1}; id != cpus; ++id)
+            m.guest(id).run_script({script::act{[&, id](backends::fake::vcpu& cpu) {
+                                        auto const now = cpu.segment(x86::segment_name::cs).base >> 12;
+                                        cpu.set_rflags((now + id) % 2 == 0 ? x86::rflags::interrupt : 0);
+                                        page[id] = static_cast<unsigned>(now);
+                                    }},
+                                    hlt(), script::act{[](backends::fake::vcpu& cpu) { cpu.jump(0); }}});
+        m.run();
+        CHECK(m.ended_well());
     }
 }
 
