@@ -20,9 +20,11 @@ enum class run_end : std::uint8_t {
     inactive,   ///< it takes no part in its machine
 };
 
+/// The bit by which `run` is asked for it: none for `inactive`, which `run` alone tells.
 [[nodiscard]] constexpr auto bit(run_end what) -> std::uint8_t {
     return static_cast<std::uint8_t>(1u << static_cast<unsigned>(what));
 }
+static_assert(bit(run_end::run_state) != 0 and bit(run_end::inactive) == 0, "a byte holds all that can be asked for");
 
 /// What keeps a virtual processor from its next entry, or makes it look before. All fits into one byte, so that the
 /// way back into the guest asks for it with everything else that it asks. Its own thread only.

@@ -90,3 +90,15 @@ TEST_CASE("ends of run are posted beside messages; a reset drops these and keeps
     p.take().for_each_vector([&vectors](interrupt_message const& m) { vectors += m.vector; });
     CHECK(vectors == 0x42);
 }
+
+TEST_CASE("nobody can ask for an end that only the run itself tells") {
+    run_requests r;
+    r.looked();
+    r.ask(run_end::inactive);
+    CHECK(r.waiting() == 0);
+    CHECK_FALSE(r.must_leave());
+    CHECK(r.take() == run_end::left);
+    posted_requests p;
+    (void)p.post(run_end::inactive);
+    CHECK_FALSE(p.any());
+}

@@ -10,8 +10,9 @@
 namespace hv {
 
 /// One counter of an 8254. Its clock never stops, so a moment is the number of a clock cycle since the machine was
-/// created; what the guest sees is computed from the cycle of the last load when it looks. Calls bring cycles that
-/// never decrease. Intel 8254 datasheet, "Mode Definitions" and "Operation Common to All Modes".
+/// created; what the guest sees is computed from the cycle of the last load when it looks. A call may bring a cycle a
+/// little before the last one's, from a processor whose clock is behind: a count then stands at its beginning. Intel
+/// 8254 datasheet, "Mode Definitions" and "Operation Common to All Modes".
 class pit_counter {
   public:
     using cycle = std::int64_t;

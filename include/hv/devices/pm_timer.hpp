@@ -132,7 +132,7 @@ class pm_timer {
 
     [[gnu::cold]] void catch_up(auto& context) {
         auto const half = ticks(context.now()) >> 31;
-        if (half == half_)
+        if (half <= half_) // less: another processor's clock was ahead, and saw the change
             return;
         half_ = half;
         status_ |= timer_event;

@@ -209,10 +209,12 @@ class rtc_mc146818 {
         if (not divider_runs())
             return;
         auto const now = context.now();
-        if (auto const f = periodic_frequency(registers_[a]);
-            f != 0 and period_at(now, f) != period_at(last_period_, f))
-            registers_[c] |= periodic;
-        last_period_ = now;
+        if (now > last_period_) {
+            if (auto const f = periodic_frequency(registers_[a]);
+                f != 0 and period_at(now, f) != period_at(last_period_, f))
+                registers_[c] |= periodic;
+            last_period_ = now;
+        }
         if (auto const passed = (now - base_) / nanoseconds_per_second; passed > 0) {
             base_ = base_ + passed * nanoseconds_per_second;
             if ((registers_[b] & set) == 0)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Whole operating systems: Debian by `./hv demo` and with other memory sizes, memtest86+ on its screen."""
 import re
+import time
 
 from hv_run import BUILD, DEBIAN_QUIET, Case, exits, seconds
 
@@ -116,3 +117,13 @@ class Tests(Case):
 
     def test_debian_on_another_svm(self):  # long
         self.demo_in_bochs("--emulator", "bochs")
+
+    def test_debian_on_two_processors_with_vmx(self):  # long
+        began = time.monotonic()
+        ended = self.demo_in_bochs("--backend", "vmx", "--cpus", 2, "--host-cpus", 2)
+        self.assertLessEqual(time.monotonic() - began, 150, ended)
+        self.assertRegex(ended.out, "hv: 2 virtual processors on 2 of the host", ended)
+        self.assertRegex(ended.out, "hv-guest: processors 2", ended)
+        self.assertRegex(ended.out, "hv-guest: check processors ok", ended)
+        self.assertRegex(ended.out, "hv-guest: clocksource tsc", ended)
+        self.assertLessEqual(exits(ended.out)["all"], 60000, ended)

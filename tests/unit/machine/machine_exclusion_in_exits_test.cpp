@@ -157,13 +157,17 @@ TEST_CASE("a vCPU that stood aside reads code where the map has it when it goes 
     REQUIRE(m.guest().rip() == code.value + 2);
 
     m.guest().set_rip(code.value);
+    std::atomic<bool> first_exits{false};
     act_at_cpuid::what = [&](auto id) {
         if (id == 0) {
+            first_exits = true;
             while (not m.cpu().shared().hold.now().is_wanted()) // then the other has the machine's lock
                 std::this_thread::yield();
             std::array<std::uint8_t, 1> bits{};
             static_cast<void>(m.machine->dirty(gpa{0}, page_size, dirty_operation::get, {}, bits, &m.cpu()));
         } else {
+            while (not first_exits)
+                std::this_thread::yield();
             exclusive_access held{m.machine->cpu(id)};
             CHECK(m.cpu().shared().hold.now().stands_aside());
             map(held.memory(), 2);
