@@ -124,7 +124,7 @@ auto decoder::flow_of(instruction const& i) const -> flow {
     if (is("VMRUN64", "VMRUN32", "VMLAUNCH", "VMRESUME"))
         return flow::entry;
     if (begins("LRET", "FARCALL", "FARJMP", "SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT", "INT", "UIRET", "RSM", "XBEGIN",
-               "XABORT", "ENCL", "SKINIT", "ERETS", "ERETU"))
+               "XABORT", "ENCL", "SKINIT", "ERETS", "ERETU", "JMPABS"))
         return flow::far;
     if (begins("IRET"))
         return is("IRET64") ? flow::interrupt_return : flow::far;

@@ -65,6 +65,7 @@ class image_reader {
             llvm::object::ELFSectionRef const ref{s};
             auto const flags = ref.getFlags();
             auto const name = value_of(s.getName()).str();
+            out_.has_debug_information_ |= name == ".debug_info";
             auto const lists_functions = ref.getType() == elf::SHT_INIT_ARRAY or ref.getType() == elf::SHT_FINI_ARRAY or
                                          ref.getType() == elf::SHT_PREINIT_ARRAY or name.starts_with(".init_array") or
                                          name.starts_with(".fini_array") or name.starts_with(".ctors") or

@@ -63,6 +63,8 @@ class image {
     [[nodiscard]] auto symbols() const -> std::map<address, std::vector<std::string>> const& { return symbols_; }
     /// Names that the file uses and does not define.
     [[nodiscard]] auto undefined() const -> std::vector<std::string> const& { return undefined_; }
+    /// Whether the file tells what was inlined where.
+    [[nodiscard]] auto has_debug_information() const -> bool { return has_debug_information_; }
     /// What is wrong with the file as a whole, in sentences.
     [[nodiscard]] auto faults() const -> std::vector<std::string> const& { return faults_; }
 
@@ -82,6 +84,7 @@ class image {
 
     std::vector<std::uint8_t> file_{};
     bool relocatable_{};
+    bool has_debug_information_{};
     std::vector<section> sections_{};
     std::map<std::uint64_t, address> bases_{}; ///< made-up addresses of sections, by index in the file
     std::vector<function> functions_{};        ///< by address; one that lies in another follows it

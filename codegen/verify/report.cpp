@@ -63,6 +63,8 @@ void print_text(std::ostream& out, findings const& f) {
     print_roots(out, f);
     for (auto const a : f.hot.leaves)
         out << "leave: " << f.file.describe(a) << '\n';
+    if (not f.file.has_debug_information())
+        out << "exits: no debug information: services that were inlined are not known\n";
     for (auto const& [kind, services] : f.served)
         for (auto const& s : services)
             out << "exit " << kind << ": " << s.function << (s.routine == s.function ? "" : ", in " + s.routine)
@@ -101,6 +103,7 @@ void print_json(std::ostream& out, findings const& f) {
               {"stack", f.stack.bytes ? json(*f.stack.bytes) : json()},
               {"stack_of_interrupt", f.stack.interrupt ? json(*f.stack.interrupt) : json()},
               {"serial", f.serial},
+              {"debug_information", f.file.has_debug_information()},
               {"roots", json::array()},
               {"leaves", json::array()},
               {"exits", json::object()},
