@@ -91,6 +91,14 @@ void accept_all(Vcpu& cpu, posted_requests::taken const& all) {
         cpu.signal_lint0();
 }
 
+/// Before somebody takes messages of a vCPU: who looks for sleepers finds them, or one that is awake.
+template <typename Vcpu>
+void count_as_awake(Vcpu& cpu) {
+    auto& sleeps = cpu.shared().sleeps_for_ever;
+    if (sleeps.load(std::memory_order_relaxed) and sleeps.exchange(false))
+        cpu.machine().note_wake_up();
+}
+
 /// Takes what others posted. Never in the middle of an exit: INIT makes registers anew, and what an instruction that is
 /// served still does to them would be done to those.
 template <typename Vcpu>
@@ -100,9 +108,7 @@ void receive(Vcpu& cpu) {
         auto& posted = cpu.shared().posted;
         if (not posted.any())
             return;
-        auto& sleeps = cpu.shared().sleeps_for_ever; // who looks for sleepers finds the message, or one that is awake
-        if (sleeps.load(std::memory_order_relaxed) and sleeps.exchange(false))
-            cpu.machine().note_wake_up();
+        count_as_awake(cpu);
         auto const all = posted.take();
         cpu.requests().ask_all(all.ends());
         if (all.has(request::debugger)) [[unlikely]]
@@ -115,20 +121,16 @@ void receive(Vcpu& cpu) {
     }
 }
 
-/// Before somebody takes messages of a vCPU that does not run: who looks for sleepers finds them, or one that is awake.
-template <typename Vcpu>
-void count_as_awake(Vcpu& cpu) {
-    if (cpu.shared().posted.any() and cpu.shared().sleeps_for_ever.exchange(false))
-        cpu.machine().note_wake_up();
-}
-
 /// Lets local APIC and event queue hold all interrupts that were posted, for whoever reads or saves them: by who has
 /// the vCPU frozen. INIT and start-up go on waiting, as its run state tells, and what came behind an INIT does.
 template <typename Vcpu>
 [[gnu::cold]] void receive_interrupts(Vcpu& cpu) {
     if constexpr (Vcpu::is_parallel) {
+        auto& posted = cpu.shared().posted;
+        if (not posted.any())
+            return;
         count_as_awake(cpu);
-        accept_all(cpu, cpu.shared().posted.take_interrupts());
+        accept_all(cpu, posted.take_interrupts());
     }
 }
 
