@@ -88,6 +88,8 @@ auto decoder::decode(address a) const -> instruction {
                                                              llvm::nulls()) != llvm::MCDisassembler::Success)
         return made;
     made.size = static_cast<unsigned>(size);
+    if (relocation_changes(made))
+        return {.at = a, .size = 1};
     made.opcode = std::string_view{llvm_->instructions->getName(made.operands.getOpcode())};
     made.goes = flow_of(made);
     if (made.goes == flow::call or made.goes == flow::jump or made.goes == flow::conditional_jump)
@@ -95,6 +97,30 @@ auto decoder::decode(address a) const -> instruction {
     if (made.goes == flow::call and is_filling(a))
         made.goes = flow::filling;
     return made;
+}
+
+/// Whether a relocation writes anything but a displacement or an immediate of an instruction: then other bytes in its
+/// place make another instruction.
+auto decoder::relocation_changes(instruction const& i) const -> bool {
+    auto const r = image_.references().lower_bound(i.at);
+    if (r == image_.references().end() or r->first >= i.next())
+        return false;
+    auto const place = r->first - i.at;
+    auto const code = image_.code_at(i.at).first(i.size);
+    std::vector<std::uint8_t> other{code.begin(), code.end()};
+    if (place == 0 or place + r->second.size > other.size())
+        return true;
+    for (std::size_t n{}; n < r->second.size; ++n)
+        other[place + n] ^= 0x3f;
+    llvm::MCInst changed;
+    std::uint64_t size{};
+    auto const same = [](llvm::MCOperand const& x, llvm::MCOperand const& y) {
+        return x.isReg() ? y.isReg() and x.getReg() == y.getReg() : x.isImm() == y.isImm();
+    };
+    return llvm_->disassembler->getInstruction(changed, size, other, i.at, llvm::nulls()) !=
+               llvm::MCDisassembler::Success or
+           size != i.size or changed.getOpcode() != i.operands.getOpcode() or
+           not std::ranges::equal(changed, i.operands, same);
 }
 
 /// Whether the call at `a` is one of exactly 32, each of which leads over an INT3 to the next, before ADD $256, %rsp

@@ -76,6 +76,7 @@ class decoder {
 
     auto decode(address) const -> instruction;
     auto flow_of(instruction const&) const -> flow;
+    [[nodiscard]] auto relocation_changes(instruction const&) const -> bool;
     [[nodiscard]] auto is_filling(address) const -> bool;
     void find_target(instruction&) const;
 

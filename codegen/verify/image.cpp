@@ -154,17 +154,37 @@ class image_reader {
             for (auto const& r : s.relocations()) {
                 auto const to = r.getSymbol();
                 if (to == file_.symbol_end()) {
-                    out_.references_[position(*patched, r.getOffset())] = {.symbol = "an absolute address"};
+                    out_.references_[position(*patched, r.getOffset())] = {.symbol = "an absolute address",
+                                                                           .size = size_of(r)};
                     continue;
                 }
                 auto const addend = static_cast<address>(value_of(llvm::object::ELFRelocationRef{r}.getAddend()));
-                reference made{.symbol = value_of(to->getName()).str()};
+                reference made{.symbol = value_of(to->getName()).str(), .size = size_of(r)};
                 if (auto const where = value_of(to->getSection());
                     where != file_.section_end() and out_.bases_.contains(where->getIndex()) and
                     llvm::object::ELFSymbolRef{*to}.getELFType() != elf::STT_GNU_IFUNC) // its resolver chooses
                     made.target = position(*where, value_of(to->getValue())) + addend;
                 out_.references_[position(*patched, r.getOffset())] = std::move(made);
             }
+        }
+    }
+
+    /// System V ABI, x86-64 supplement, "Relocation Types".
+    static auto size_of(llvm::object::RelocationRef const& r) -> unsigned {
+        switch (r.getType()) {
+        case elf::R_X86_64_64:
+        case elf::R_X86_64_PC64:
+        case elf::R_X86_64_GOTOFF64:
+        case elf::R_X86_64_SIZE64:
+            return 8;
+        case elf::R_X86_64_16:
+        case elf::R_X86_64_PC16:
+            return 2;
+        case elf::R_X86_64_8:
+        case elf::R_X86_64_PC8:
+            return 1;
+        default:
+            return 4;
         }
     }
 

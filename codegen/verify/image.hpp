@@ -33,6 +33,7 @@ struct function {
 struct reference {
     std::optional<address> target{}; ///< symbol and addend
     std::string symbol{};
+    unsigned size{4}; ///< in bytes
 };
 
 /// A section that takes up memory. In a relocatable file sections get made-up addresses that do not overlap.

@@ -5,7 +5,7 @@
 .set with_error_code, 0x60227d00 // 8, 10-14, 17, 21, 29, 30
 .altmacro
 .macro entry n
-    .balign 16
+    .org hv_bare_vectors + 16 * \n, 0xcc // where its gate points: refuses an entry of more than 16 bytes
     .globl hv_bare_vector_\n
     .type hv_bare_vector_\n, @function
 hv_bare_vector_\n:

@@ -44,8 +44,11 @@ asm(".text\n.globl hide\n.type hide, @function\n"
 asm(".text\n.globl hide\n.type hide, @function\nhide: mov $0xd8010f, %eax\n ret\n.size hide, . - hide\n");
 #elif defined SEED_NAMELESS
 asm(".text\n.globl hide\n.type hide, @function\nhide: ret\n.size hide, . - hide\nvmrun\n ret\n");
-#elif defined SEED_UNKNOWN // behind the last symbol
+#elif defined SEED_UNKNOWN    // behind the last symbol
 asm(".text\n.globl hide\n.type hide, @function\nhide: jmp 1f\n.size hide, . - hide\nnop\n1: ret\n");
+#elif defined SEED_RELOCATION // which makes JMP *%rax of two NOPs
+asm(".text\n.globl hide\n.type hide, @function\nhide: nop\n1: nop\n nop\n ret\n.size hide, . - hide\n"
+    ".reloc 1b, R_X86_64_16, 0xe0ff\n");
 #elif defined SEED_DEPTH
 asm(".text\n.globl hide\n.type hide, @function\nhide: mov %rsp, %rbp\n mov %rdi, %rsp\n hlt\n mov %rbp, %rsp\n ret\n"
     ".size hide, . - hide\n");
