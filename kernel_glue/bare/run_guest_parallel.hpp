@@ -75,6 +75,9 @@ struct parallel_program {
                        pinned<vm<Machine, parallel_host>, parallel_host>,
                        scheduler<vm<Machine, parallel_host>, parallel_host>>
         plan{machine, processors};
+    static_assert(scheduler<vm<Machine, parallel_host>, parallel_host>::most_processors >=
+                      parallel_host::most_processors,
+                  "the scheduler has no place for some processor of the host");
     std::atomic<unsigned> enabled{0}, refused{0}, done{0};
     std::atomic<bool> begun{false};
 };
