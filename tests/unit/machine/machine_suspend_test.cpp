@@ -148,6 +148,7 @@ TEST_CASE("a vCPU that runs is called out by another thread, and stays out until
             auto const end = cpu.run();
             suspended += end == debug ? 1 : 0;
             called += end == barrier ? 1 : 0;
+            std::this_thread::yield();
         }
     }};
     auto const wait_for = [](auto&& done) {

@@ -183,6 +183,7 @@ TEST_CASE("several threads that want a vCPU have it one after the other") {
         while (not over) {
             m.guest().run_script(steps);
             m.cpu().run();
+            std::this_thread::yield();
         }
         ended = true;
     }};
