@@ -139,6 +139,12 @@ TEST_CASE("where the shadow of STI is lost at VMRUN, the window still opens behi
         CHECK(handler.last() == "host_interrupt");
         CHECK(cpu.interrupt_shadow());
     }
+    SECTION("and if one came before the step") {
+        seat.model.next = [](svm_model::guest& g) { g.exit(0x60); };
+        CHECK(seat.enter(handler) == verdict::leave);
+        CHECK(handler.last() == "host_interrupt");
+        CHECK(cpu.interrupt_shadow()); // or the interrupt would be delivered at the HLT, and slept over
+    }
     SECTION("never, if it exits: HLT is the handler's") {
         seat.model.next = [](svm_model::guest& g) { g.exit(0x78); };
         CHECK(seat.enter(handler) == verdict::leave);

@@ -314,6 +314,7 @@ class vcpu : public events {
         if ((rflags() & x86::rflags::tf) != 0)
             return; // the guest steps itself; its own trap follows
         request_interrupt_window(false);
+        set_interrupt_shadow(true); // a host interrupt may come before the step has executed it
         auto const alone = step<Mitigates>(host, on, false);
         request_interrupt_window(true);
         if (alone)
