@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
+#include "act_at_cpuid.hpp"
 #include "whole_machine.hpp"
 
 #include <array>
-#include <functional>
 
 using namespace hv;
 using namespace hv::test;
@@ -13,19 +13,13 @@ namespace {
 
 constexpr std::array ranks{lock_rank::machine, lock_rank::board, lock_rank::memory};
 
-/// Lets a test act while an exit is served.
-struct act_at_cpuid {
-    static inline std::function<void()> what{};
-    auto on(exits::cpuid const&, auto&) -> verdict {
-        what();
-        return verdict::advance;
-    }
-};
 struct acting_pc : fake_pc {
     static constexpr unsigned max_vcpus{2};
     using handlers = exit_chain<leave_at_pause, act_at_cpuid>;
 };
-using a_machine = whole_machine<acting_pc, hosted::host>;
+struct a_machine : whole_machine<acting_pc, hosted::host> {
+    ~a_machine() { act_at_cpuid::forget(); }
+};
 
 } // namespace
 
@@ -68,7 +62,7 @@ TEST_CASE("a lock that is taken out of order is a panic of the host, before anyb
     }
     SECTION("in an exit, without saying of which vCPU") {
         unsigned acts{0};
-        act_at_cpuid::what = [&] {
+        act_at_cpuid::what = [&](auto) {
             wrong([&] { exclusive_access const held{*m.machine}; });
             wrong([&] { frozen_vcpu const held{m.machine->cpu(1)}; });
             exclusive_access const held{m.cpu()};
@@ -97,7 +91,7 @@ TEST_CASE("nothing is held behind what a machine does") {
         machine_context const board{*m.machine};
         CHECK(m.host.locks_held().may_take(lock_rank::memory));
     }
-    act_at_cpuid::what = [] {};
+    act_at_cpuid::what = [](auto) {};
     m.run({script::exit{exits::cpuid{}}, script::store{gpa{0x9000}, 1}, script::exit{exits::hlt{}, 1}});
     CHECK_FALSE(m.cpu().is_ready());
     CHECK_FALSE(m.host.locks_held().any());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
+#include "act_at_cpuid.hpp"
 #include "whole_machine.hpp"
 
 #include <array>
@@ -16,16 +17,6 @@ using namespace hv::test;
 using phase = vcpu_phase;
 
 namespace {
-
-/// Lets a test act while an exit is served.
-struct act_at_cpuid {
-    static inline std::function<void(std::uint32_t)> what{};
-    static inline auto answer = verdict::advance;
-    auto on(exits::cpuid const&, auto& cpu) -> verdict {
-        what(cpu.id());
-        return answer;
-    }
-};
 
 struct pc_of_two : fake_pc {
     static constexpr unsigned max_vcpus{2};
@@ -48,10 +39,7 @@ struct two_vcpus : whole_machine<pc_of_two, announcing_host> {
         for (auto& cpu : machine->cpus())
             cpu.set_activity(vcpu_activity::running);
     }
-    ~two_vcpus() {
-        act_at_cpuid::what = {};
-        act_at_cpuid::answer = verdict::advance;
-    }
+    ~two_vcpus() { act_at_cpuid::forget(); }
 
     /// An exit of a vCPU, on a thread that plays this processor.
     [[nodiscard]] auto exit_of(unsigned n, unsigned processor, std::uint8_t length = 2) -> std::thread {
@@ -152,7 +140,6 @@ TEST_CASE("a vCPU that stood aside reads code where the map has it when it goes 
     m.long_mode();
     m.guest().set_rip(code.value);
     act_at_cpuid::answer = verdict::not_mine;
-    act_at_cpuid::what = [](auto) {};
     m.exit_of(0, 0, 0).join();
     REQUIRE(m.guest().rip() == code.value + 2);
 

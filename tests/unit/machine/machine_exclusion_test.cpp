@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
+#include "act_at_cpuid.hpp"
 #include "whole_machine.hpp"
 
 #include <array>
@@ -19,17 +20,6 @@ using phase = vcpu_phase;
 
 namespace {
 
-/// Lets a test act while an exit is served.
-struct act_at_cpuid {
-    static inline std::function<void(std::uint32_t)> what{};
-    auto on(exits::cpuid const&, auto& cpu) -> verdict {
-        if (not what)
-            return verdict::not_mine;
-        what(cpu.id());
-        return verdict::advance;
-    }
-};
-
 struct pc_of_four : fake_pc {
     static constexpr unsigned max_vcpus{4};
     using handlers = exit_chain<leave_at_pause, act_at_cpuid>;
@@ -45,7 +35,7 @@ struct four_processors : whole_machine<pc_of_four, hosted::host> {
             cpu.set_activity(vcpu_activity::running);
     }
     ~four_processors() {
-        act_at_cpuid::what = {};
+        act_at_cpuid::forget();
         hosted::this_processor = 0;
     }
 

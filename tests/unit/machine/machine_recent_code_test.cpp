@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <catch2/catch.hpp>
 
+#include "act_at_cpuid.hpp"
 #include "whole_machine.hpp"
 
 #include <algorithm>
@@ -16,18 +17,8 @@ using namespace hv::test;
 
 namespace {
 
-/// Lets a test act while an exit is served that the library serves afterwards.
-struct act_before_cpuid {
-    static inline std::function<void()> what{};
-    auto on(exits::cpuid const&, auto&) -> verdict {
-        if (what)
-            what();
-        return verdict::not_mine;
-    }
-};
-
 struct pc_that_acts : fake_pc {
-    using handlers = exit_chain<leave_at_pause, act_before_cpuid>;
+    using handlers = exit_chain<leave_at_pause, act_at_cpuid>;
 };
 
 constexpr gpa code{0x200000}; ///< a page of its own, at the same linear address
@@ -40,8 +31,10 @@ struct guest_with_code : whole_machine<pc_that_acts> {
         exclusive_access access{*machine};
         map(access.memory(), 1);
         long_mode();
+        poke(code.value, cpuid_of_two);
+        act_at_cpuid::answer = verdict::not_mine; // the library serves it afterwards
     }
-    ~guest_with_code() { act_before_cpuid::what = {}; }
+    ~guest_with_code() { act_at_cpuid::forget(); }
 
     void map(auto& memory, unsigned segment) {
         if (memory.allocate_segment(host, segment, page_size, false) != status::ok or
@@ -68,9 +61,8 @@ struct guest_with_code : whole_machine<pc_that_acts> {
 
 TEST_CASE("code is read where the map has it now, when a handler changed the map before the service") {
     guest_with_code m;
-    m.poke(code.value, cpuid_of_two);
     REQUIRE(m.length() == 2);
-    act_before_cpuid::what = [&m] {
+    act_at_cpuid::what = [&m](auto) {
         exclusive_access access{m.cpu()};
         m.replace(access.memory(), cpuid_of_three);
     };
@@ -79,7 +71,6 @@ TEST_CASE("code is read where the map has it now, when a handler changed the map
 
 TEST_CASE("code is read where the map has it now, when the map was changed between two runs") {
     guest_with_code m;
-    m.poke(code.value, cpuid_of_two);
     REQUIRE(m.length() == 2);
     {
         exclusive_access access{*m.machine};
@@ -90,7 +81,6 @@ TEST_CASE("code is read where the map has it now, when the map was changed betwe
 
 TEST_CASE("a machine that is made again does not remember the code of the one before") {
     guest_with_code m;
-    m.poke(code.value, cpuid_of_two);
     REQUIRE(m.length() == 2);
     std::vector<std::byte> tables(guest::identity_tables_size);
     auto* const tables_were = m.machine->memory().at(gpa{tables_at}, hv::access::read);

@@ -109,6 +109,20 @@ inline constexpr std::uint32_t eoi{0x80b}, spurious{0x80f}, command{0x830}, self
 }
 } // namespace x2apic
 
+/// What each vCPU begins with: its local APIC is on, and the first one starts others.
+[[nodiscard]] inline auto come_up(unsigned id, std::uint64_t whom = icr::others) -> steps {
+    auto code = x2apic::enable(id == 0);
+    if (id == 0) {
+        code.emplace_back(x2apic::send(icr::init | whom));
+        code.emplace_back(x2apic::send(icr::start_up | whom | 1));
+    }
+    return code;
+}
+/// Waits until all have come here.
+[[nodiscard]] inline auto meet(std::atomic<unsigned>& here, unsigned cpus) -> steps {
+    return {act([&here] { ++here; }), script::wait{[&here, cpus] { return here == cpus; }}};
+}
+
 /// The machine, its processors, and the end of a test that hangs.
 template <typename Machine = fake_smp>
 class threaded_machine {

@@ -60,13 +60,8 @@ struct busy_guests {
                     ++strangers;
                 return {wrmsr(x2apic::eoi, 0), script::iret{}};
             };
-            auto code = x2apic::enable(id == 0);
-            if (id == 0) {
-                code.emplace_back(x2apic::send(icr::init | icr::others));
-                code.emplace_back(x2apic::send(icr::start_up | icr::others | 1));
-            }
-            code.emplace_back(act([this] { ++up_; }));
-            code.emplace_back(script::wait{[this, cpus] { return up_ == cpus; }});
+            auto code = come_up(id);
+            code += meet(up_, cpus);
             for (unsigned round{1}; round <= rounds; ++round) {
                 if (looks) {
                     auto& least = m.notes.emplace_back();

@@ -63,17 +63,11 @@ auto any_access(random_numbers& random) -> steps {
     }
 }
 
-auto come_up(std::atomic<unsigned>& up, unsigned id, unsigned cpus) -> steps {
-    auto code = x2apic::enable(id == 0);
-    if (id == 0) {
-        code.emplace_back(x2apic::send(icr::init | icr::others));
-        code.emplace_back(x2apic::send(icr::start_up | icr::others | 1));
-    }
-    code.emplace_back(script::act{[&up](backends::fake::vcpu& cpu) {
-        hv::apply(cpu, guest::protected_mode_start(code_at, 0));
-        ++up;
-    }});
-    code.emplace_back(script::wait{[&up, cpus] { return up == cpus; }});
+auto come_up_protected(std::atomic<unsigned>& up, unsigned id, unsigned cpus) -> steps {
+    auto code = come_up(id);
+    code.emplace_back(
+        script::act{[](backends::fake::vcpu& cpu) { hv::apply(cpu, guest::protected_mode_start(code_at, 0)); }});
+    code += meet(up, cpus);
     return code;
 }
 
@@ -88,7 +82,7 @@ TEST_CASE("all processors use all shared devices at once, and nothing is torn or
         place_moves(*m.machine);
         for (unsigned id{0}; id != cpus; ++id) {
             random_numbers random{id + 100};
-            auto code = come_up(up, id, cpus);
+            auto code = come_up_protected(up, id, cpus);
             code.emplace_back(popf_on());
             for (unsigned n{0}; n != accesses; ++n)
                 code += any_access(random);
@@ -115,7 +109,7 @@ TEST_CASE("bytes that all processors write to one serial port come out, each onc
         std::atomic<unsigned> up{};
         threaded_machine m{cpus, processors};
         for (unsigned id{0}; id != cpus; ++id) {
-            auto code = come_up(up, id, cpus);
+            auto code = come_up_protected(up, id, cpus);
             for (unsigned n{0}; n != bytes; ++n) {
                 code += out(0x3f8, 'a' + id);
                 code.emplace_back(in(0x3fd));
@@ -147,7 +141,7 @@ TEST_CASE("a device's level-triggered interrupts reach whichever processor they 
                 // Reading IIR takes the interrupt away; only then does the next byte leave.
                 return {in(0x3fa), wrmsr(x2apic::eoi, 0), act([&served] { ++served; }), script::iret{}};
             };
-            auto code = come_up(up, id, cpus);
+            auto code = come_up_protected(up, id, cpus);
             code.emplace_back(popf_on());
             if (id == 0) {
                 code += out(0x3fc, 8); // OUT2 lets interrupts through

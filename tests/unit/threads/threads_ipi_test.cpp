@@ -15,7 +15,6 @@ namespace {
 constexpr unsigned most{fake_smp::max_vcpus};
 constexpr std::uint8_t first_vector{0x40};
 constexpr std::uint8_t reply{0xf1};
-constexpr std::uint8_t start_page{8};
 
 /// Who sent what to whom. A sender has one message on its way at a time, so that none can merge with another.
 struct tally {
@@ -78,23 +77,12 @@ auto any_message(random_numbers& random, unsigned cpus, unsigned sender) -> mess
     }
 }
 
-/// Brings all processors up: the first by the guest's loader, the others by INIT and start-up.
-auto start(tally& counts, unsigned id, unsigned cpus) -> steps {
-    auto code = x2apic::enable(id == 0);
-    code.emplace_back(act([&counts] { ++counts.up; }));
-    if (id == 0) {
-        code.emplace_back(x2apic::send(icr::init | icr::others));
-        code.emplace_back(x2apic::send(icr::start_up | icr::others | start_page));
-    }
-    code.emplace_back(script::wait{[&counts, cpus] { return counts.up == cpus; }});
-    code.emplace_back(popf_on());
-    return code;
-}
-
 /// Sends, and waits for every receiver: with HLT, or without.
 auto storm(tally& counts, unsigned id, unsigned cpus, unsigned rounds) -> steps {
     random_numbers random{id + 1};
-    auto code = start(counts, id, cpus);
+    auto code = come_up(id);
+    code += meet(counts.up, cpus);
+    code.emplace_back(popf_on());
     for (unsigned round{0}; round != rounds; ++round) {
         if (random.one_in(4))
             code.emplace_back(wrmsr(x2apic::task_priority, random.below(4) << 4)); // masks none of the vectors

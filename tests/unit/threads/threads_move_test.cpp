@@ -21,25 +21,16 @@ struct places {
     }
 };
 
-auto start(bool bootstrap, std::uint64_t whom) -> steps {
-    auto code = x2apic::enable(bootstrap);
-    if (bootstrap) {
-        code.emplace_back(x2apic::send(icr::init | whom));
-        code.emplace_back(x2apic::send(icr::start_up | whom | 8));
-    }
-    return code;
-}
-
 } // namespace
 
 TEST_CASE("of two vCPUs that compute on one processor one goes to a processor that has nothing to do") {
     threaded_machine<> m{4, 2};
     std::atomic<bool> there{false};
-    auto first = start(true, icr::to(2));
+    auto first = come_up(0, icr::to(2));
     first.emplace_back(script::wait{[&] { return there.load(); }});
     first += out(0xf4, m.done);
     m.guest(0).run_script(std::move(first));
-    auto second = start(false, 0);
+    auto second = come_up(2);
     second.emplace_back(script::wait{[&] {
         there = there or hosted::this_processor == 1;
         return there.load();
@@ -69,9 +60,8 @@ TEST_CASE("what is sent to a vCPU that goes from processor to processor arrives"
                         wrmsr(x2apic::eoi, 0), script::iret{}};
             };
             random_numbers random{id};
-            auto code = start(id == 0, icr::others);
-            code.emplace_back(act([&] { ++up; }));
-            code.emplace_back(script::wait{[&, all = cpus] { return up == all; }});
+            auto code = come_up(id);
+            code += meet(up, cpus);
             code.emplace_back(popf_on());
             // A circle: each hears from the one before, sometimes asleep, and computes for a while.
             for (unsigned round{1}; round <= rounds; ++round) {

@@ -29,11 +29,7 @@ TEST_CASE("what goes around vCPUs of one processor takes one loop of PAUSE a ste
         std::atomic<unsigned> served{};
         for (unsigned id{0}; id != cpus; ++id) {
             auto& code = m.guest(id).script;
-            if (id == 0) {
-                code += x2apic::enable(true);
-                code.emplace_back(x2apic::send(icr::init | icr::others));
-                code.emplace_back(x2apic::send(icr::start_up | icr::others | 8));
-            }
+            code += come_up(id);
             for (unsigned n{0}; n != rounds; ++n) {
                 spin_until(code, [&served, mine = n * cpus + id] { return served == mine; });
                 code.emplace_back(act([&served] { ++served; }));

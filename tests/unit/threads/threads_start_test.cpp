@@ -147,9 +147,7 @@ TEST_CASE("NMIs to all are taken by all, also by those that sleep with interrupt
                     ++taken[id];
                 return {script::iret{}};
             };
-        auto code = x2apic::enable(true);
-        code.emplace_back(init());
-        code.emplace_back(start_up(1));
+        auto code = come_up(0);
         code.emplace_back(script::wait{[&] { return up == cpus - 1; }});
         for (unsigned round{1}; round <= rounds; ++round) {
             code.emplace_back(x2apic::send(icr::nmi | icr::others));
@@ -163,7 +161,7 @@ TEST_CASE("NMIs to all are taken by all, also by those that sleep with interrupt
         code += out(0xf4, m.done);
         m.guest(0).run_script(std::move(code));
         for (unsigned id{1}; id != cpus; ++id) {
-            auto sleeper = x2apic::enable(false);
+            auto sleeper = come_up(id);
             sleeper.emplace_back(act([&up] { ++up; }));
             sleeper += sleep_deaf(static_cast<unsigned>(sleeper.size()));
             m.guest(id).run_script(std::move(sleeper));
@@ -187,12 +185,9 @@ TEST_CASE("a machine whose processors all sleep deaf has ended, and no sooner") 
             random.emplace_back(id + 1000);
         for (unsigned id{0}; id != cpus; ++id) {
             m.guest(id).handler = [&, id](event) { return token.hand_on(id, random[id]); };
-            auto code = x2apic::enable(id == 0);
-            if (id == 0) {
-                code.emplace_back(init());
-                code.emplace_back(start_up(1));
+            auto code = come_up(id);
+            if (id == 0)
                 code.emplace_back(x2apic::send(icr::nmi | icr::to(1)));
-            }
             code += sleep_deaf(static_cast<unsigned>(code.size()));
             m.guest(id).run_script(std::move(code));
         }
@@ -210,11 +205,7 @@ TEST_CASE("one vCPU resets the machine while the others send and sleep") {
             std::atomic<unsigned> up{};
             for (unsigned id{0}; id != cpus; ++id) {
                 m.guest(id).handler = [](event) -> steps { return {wrmsr(x2apic::eoi, 0), script::iret{}}; };
-                auto code = x2apic::enable(id == 0);
-                if (id == 0) {
-                    code.emplace_back(init());
-                    code.emplace_back(start_up(1));
-                }
+                auto code = come_up(id);
                 code.emplace_back(act([&up] { ++up; }));
                 code.emplace_back(popf_on());
                 if (id == 1) {

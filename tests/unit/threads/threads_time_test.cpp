@@ -37,11 +37,7 @@ TEST_CASE("no processor's TSC lies behind what another one read before") {
         watch seen;
         threaded_machine<trapped_smp> m{cpus, processors};
         for (unsigned id{0}; id != cpus; ++id) {
-            auto code = x2apic::enable(id == 0);
-            if (id == 0) {
-                code.emplace_back(x2apic::send(icr::init | icr::others));
-                code.emplace_back(x2apic::send(icr::start_up | icr::others | 1));
-            }
+            auto code = come_up(id);
             for (unsigned n{0}; n != readings; ++n) {
                 auto& before = m.notes.emplace_back();
                 code.emplace_back(act([&] { before = seen.last.load(); }));
@@ -73,11 +69,7 @@ TEST_CASE("timers of all local APICs wake their processors from HLT") {
             m.guest(id).handler = [&fired, id](event) -> steps {
                 return {act([&fired, id] { ++fired[id]; }), wrmsr(x2apic::eoi, 0), script::iret{}};
             };
-            auto code = x2apic::enable(id == 0);
-            if (id == 0) {
-                code.emplace_back(x2apic::send(icr::init | icr::others));
-                code.emplace_back(x2apic::send(icr::start_up | icr::others | 1));
-            }
+            auto code = come_up(id);
             code.emplace_back(wrmsr(divide, 0xb));
             code.emplace_back(wrmsr(lvt_timer, vector));
             for (unsigned round{1}; round <= rounds; ++round) {
