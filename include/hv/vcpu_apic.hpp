@@ -53,10 +53,14 @@ template <typename Vcpu>
 [[gnu::always_inline]] inline void fetch_apic(Vcpu& cpu) {
     if constexpr (Vcpu::has_lapic) {
         if constexpr (Vcpu::runs_apic)
-            if (processor_has_apic(cpu)) [[likely]]
-                return cpu.apic().take_back(cpu.hardware().apic_page());
-        if (auto const priority = cpu.hardware().task_priority(); priority != cpu.apic().task_priority()) [[unlikely]]
+            if (processor_has_apic(cpu)) [[likely]] {
+                cpu.apic().take_back(cpu.hardware().apic_page());
+                return cpu.show_priority();
+            }
+        if (auto const priority = cpu.hardware().task_priority(); priority != cpu.apic().task_priority()) [[unlikely]] {
             cpu.apic().set_task_priority(priority);
+            cpu.show_priority();
+        }
     }
 }
 
