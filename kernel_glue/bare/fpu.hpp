@@ -18,6 +18,23 @@ struct alignas(64) fpu_area {
     bool is_filled{};
 };
 
+/// Has `load` initialise the x87 registers of an area that XSAVE filled, if they are as after FNINIT; the guest cannot
+/// tell. QEMU's processors change flags of the first one when they load them, and the first may be at a world switch.
+/// SDM Vol. 1, "Operation of XRSTOR".
+inline void leave_out_initial_x87(fpu_area& area) {
+    constexpr std::size_t mxcsr{24}, registers{32}, sse{160}, states{512};
+    constexpr std::byte x87{1};
+    auto const has_only_zeros = [&area](std::size_t from, std::size_t to) {
+        auto found = std::byte{};
+        for (; from != to; ++from)
+            found |= area.bytes[from];
+        return found == std::byte{};
+    };
+    if (area.bytes[0] == std::byte{0x7f} and area.bytes[1] == std::byte{0x03} and has_only_zeros(2, mxcsr) and
+        has_only_zeros(registers, sse))
+        area.bytes[states] &= ~x87;
+}
+
 /// The registers that only guests use: host code is compiled without them, so nothing of its own has to be kept. `load`
 /// and `save` stay functions of their own: hv-verify lets nothing else touch these registers.
 class fpu_switch {

@@ -120,7 +120,10 @@ class parallel_host {
     [[nodiscard]] auto locks_held() -> hv::locks_held& { return this_processor().locks; }
 #endif
 
-    void load_guest_fpu(fpu_area& area) { base_.load_guest_fpu(area); }
+    void load_guest_fpu(fpu_area& area) {
+        leave_out_initial_x87(area);
+        base_.load_guest_fpu(area);
+    }
     void save_guest_fpu(fpu_area& area) { base_.save_guest_fpu(area); }
 
     void put(std::uint8_t stream, std::uint8_t byte) {
