@@ -24,14 +24,18 @@ struct alignas(64) fpu_area {
 inline void leave_out_initial_x87(fpu_area& area) {
     constexpr std::size_t mxcsr{24}, registers{32}, sse{160}, states{512};
     constexpr std::byte x87{1};
-    auto const has_only_zeros = [&area](std::size_t from, std::size_t to) {
-        auto found = std::byte{};
-        for (; from != to; ++from)
-            found |= area.bytes[from];
-        return found == std::byte{};
+    constexpr std::uint64_t control_word{0x37f};
+    auto const word = [&area](std::size_t at) {
+        std::uint64_t value{};
+        __builtin_memcpy(&value, &area.bytes[at], sizeof value);
+        return value;
     };
-    if (area.bytes[0] == std::byte{0x7f} and area.bytes[1] == std::byte{0x03} and has_only_zeros(2, mxcsr) and
-        has_only_zeros(registers, sse))
+    auto differs = word(0) ^ control_word; // and status, tags and opcode are 0
+    for (std::size_t at{8}; at != mxcsr; at += 8)
+        differs |= word(at);
+    for (std::size_t at{registers}; at != sse; at += 8)
+        differs |= word(at);
+    if (differs == 0)
         area.bytes[states] &= ~x87;
 }
 
