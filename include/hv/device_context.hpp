@@ -15,7 +15,15 @@ template <typename Vm>
 class machine_context {
   public:
     explicit machine_context(Vm& machine) : vm_{machine} { vm_.enter_board(); }
-    ~machine_context() { vm_.leave_board(); }
+    /// For a caller who may have the board already.
+    machine_context(Vm& machine, bool has_board) : vm_{machine}, leaves_{not has_board} {
+        if (leaves_)
+            vm_.enter_board();
+    }
+    ~machine_context() {
+        if (leaves_)
+            vm_.leave_board();
+    }
     machine_context(machine_context const&) = delete;
     auto operator=(machine_context const&) -> machine_context& = delete;
 
@@ -39,6 +47,7 @@ class machine_context {
 
   private:
     Vm& vm_;
+    bool const leaves_{true};
     static constexpr instant unknown{-1}; // no machine's clock has gone so far
 
     instant now_{unknown};

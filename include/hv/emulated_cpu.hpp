@@ -9,6 +9,8 @@
 #include <hv/x86/registers.hpp>
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 namespace hv {
 
@@ -65,12 +67,30 @@ class emulated_cpu {
         cpu_.hardware().set_debug_register(number, value);
     }
 
+    /// What is read of a device that all processors share stays as it is until `end_update`: the read and the write of
+    /// one instruction are one act. The local APIC is nobody else's.
+    void begin_update()
+        requires Vcpu::is_parallel
+    {
+        update_.wanted = true;
+    }
+    void end_update()
+        requires Vcpu::is_parallel
+    {
+        update_.wanted = false;
+        if (std::exchange(update_.has_board, false))
+            cpu_.machine().leave_board();
+    }
+
     [[nodiscard]] auto read_mmio(gpa address, unsigned size) -> std::uint64_t {
         std::uint64_t value{};
         processor_context local{cpu_};
         if (cpu_.local().read_mmio(local, address.value, size, value))
             return value;
-        machine_context context{cpu_.machine()};
+        if constexpr (Vcpu::is_parallel)
+            if (update_.wanted and not std::exchange(update_.has_board, true))
+                cpu_.machine().enter_board();
+        machine_context context{cpu_.machine(), update_.has_board};
         if (cpu_.machine().devices().read_mmio(context, address.value, size, value))
             return value;
         ++cpu_.stats().unclaimed_mmio;
@@ -81,7 +101,7 @@ class emulated_cpu {
         register_context local{cpu_};
         if (cpu_.local().write_mmio(local, address.value, size, value))
             return;
-        machine_context context{cpu_.machine()};
+        machine_context context{cpu_.machine(), update_.has_board};
         if (not cpu_.machine().devices().write_mmio(context, address.value, size, value))
             ++cpu_.stats().unclaimed_mmio;
     }
@@ -93,7 +113,15 @@ class emulated_cpu {
     void write_port(std::uint16_t port, unsigned size, std::uint32_t value) { hv::write_port(cpu_, port, size, value); }
 
   private:
+    struct update {
+        bool wanted{}, has_board{};
+    };
+    struct no_update {
+        static constexpr bool has_board{false};
+    };
+
     Vcpu& cpu_;
+    [[no_unique_address]] std::conditional_t<Vcpu::is_parallel, update, no_update> update_{};
 };
 
 } // namespace hv

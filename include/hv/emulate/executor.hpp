@@ -120,6 +120,32 @@ struct executor {
     static constexpr obstacle wait{outcome_kind::pending};
 };
 
+/// While one lives, other processors do not come between a read of a device and the write behind it, where there are
+/// others. SDM Vol. 3A, "Locked Atomic Operations".
+template <emulation_cpu Cpu>
+class device_update {
+  public:
+    device_update(Cpu& cpu, bool is_one) : cpu_{cpu} {
+        if constexpr (has_others)
+            if (is_one)
+                cpu_.begin_update();
+    }
+    ~device_update() {
+        if constexpr (has_others)
+            cpu_.end_update();
+    }
+    device_update(device_update const&) = delete;
+    auto operator=(device_update const&) -> device_update& = delete;
+
+  private:
+    static constexpr bool has_others{requires(Cpu & cpu){cpu.begin_update();
+}
+}; // namespace hv::detail
+
+Cpu& cpu_;
+}
+;
+
 /// Instructions that compute: operands in, result and flags out.
 template <emulation_cpu Cpu>
 [[gnu::cold]] auto compute(executor<Cpu>& e) -> obstacle {
@@ -143,6 +169,7 @@ template <emulation_cpu Cpu>
             return stop;
     }
     auto const reads_destination = i.op != mov and i.op != movzx and i.op != movsx and i.op != bextr;
+    device_update<Cpu> const update{e.cpu, in_memory and stores and reads_destination};
     auto const a = reads_destination ? e.load(i.destination) : 0;
     auto const b = e.load(i.source);
     if (is_pending(e.cpu))
