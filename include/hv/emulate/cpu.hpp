@@ -56,6 +56,14 @@ concept restartable_cpu = requires(C& cpu) {
     { cpu.accesses_committed() } -> std::same_as<void>;
 };
 
+/// A processor that shares devices with others. What is read of one between `begin_update` and `end_update` stays as it
+/// is until then, but for what this processor writes.
+template <typename C>
+concept updating_cpu = requires(C& cpu) {
+    { cpu.begin_update() } -> std::same_as<void>;
+    { cpu.end_update() } -> std::same_as<void>;
+};
+
 namespace detail {
 
 template <emulation_cpu Cpu>

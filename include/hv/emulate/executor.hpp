@@ -126,25 +126,20 @@ template <emulation_cpu Cpu>
 class device_update {
   public:
     device_update(Cpu& cpu, bool is_one) : cpu_{cpu} {
-        if constexpr (has_others)
+        if constexpr (updating_cpu<Cpu>)
             if (is_one)
                 cpu_.begin_update();
     }
     ~device_update() {
-        if constexpr (has_others)
+        if constexpr (updating_cpu<Cpu>)
             cpu_.end_update();
     }
     device_update(device_update const&) = delete;
     auto operator=(device_update const&) -> device_update& = delete;
 
   private:
-    static constexpr bool has_others{requires(Cpu & cpu){cpu.begin_update();
-}
-}; // namespace hv::detail
-
-Cpu& cpu_;
-}
-;
+    Cpu& cpu_;
+};
 
 /// Instructions that compute: operands in, result and flags out.
 template <emulation_cpu Cpu>
