@@ -13,7 +13,6 @@ inline constexpr u64 patience{60'000}; // ms
 enum class model : u32 { flat, clusters, x2apic };
 inline shared_count ready, wanted, changed;
 inline shared_count arrived[most_processors], nmis[most_processors];
-inline bool volatile has_x2apic[most_processors];
 
 /// A form of the interrupt command, and who gets it.
 struct form {
@@ -26,10 +25,7 @@ struct form {
 };
 
 inline void end_interrupt() {
-    if (has_x2apic[own_number()])
-        wrmsr(0x80b, 0);
-    else
-        lapic::end();
+    either_apic::write(lapic::eoi, 0);
 }
 inline void on_arrival(frame&) {
     arrived[own_number()].add();
@@ -45,13 +41,6 @@ inline void on_nmi(frame& f) {
         nmis[own_number()].add();
     else
         doubled.add();
-}
-
-inline void send(u32 low, u32 destination = 0) {
-    if (has_x2apic[own_number()])
-        wrmsr(0x830, u64{destination} << 32 | low);
-    else
-        lapic::send(low, destination);
 }
 
 inline auto flat_bit(u32 id) -> u32 {
@@ -70,7 +59,7 @@ inline void take(model m) {
     auto const me = own_number();
     if (m == model::x2apic) {
         wrmsr(lapic::base_msr, rdmsr(lapic::base_msr) | 0xc00);
-        has_x2apic[me] = true;
+        either_apic::is_x2apic[me] = true;
         return;
     }
     lapic::enable();
@@ -104,7 +93,7 @@ inline auto change_to(model m) -> bool {
     wanted.set(static_cast<u32>(m));
     bool const done{wait_for(patience, [] {
         for (u32 id{1}; id != processor_count(); ++id)
-            send(ipi::fixed | vector_of_wake_up, id);
+            either_apic::send(ipi::fixed | vector_of_wake_up, id);
         pass(1);
         return changed.get() == processor_count() - 1;
     })};
@@ -147,9 +136,9 @@ inline void judge(form const& f, u32 deliveries) {
         ++sent;
         if (f.to == reach::each)
             for (u32 id{first}; id != end; ++id)
-                send(low, f.destination(id));
+                either_apic::send(low, f.destination(id));
         else
-            send(low, f.destination(0));
+            either_apic::send(low, f.destination(0));
         bool const came{f.to == reach::one ? wait_for(patience, [&] { return all() >= sent; })
                                            : wait_for(patience, [&] {
                                                  for (u32 id{first}; id != end; ++id)

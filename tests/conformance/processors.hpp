@@ -108,6 +108,24 @@ class shared_count {
     u32 value_{};
 };
 
+/// A processor's own APIC in xAPIC or x2APIC mode.
+namespace either_apic {
+inline bool volatile is_x2apic[most_processors]; ///< as the payload says when it changes a mode
+
+inline void write(u64 offset, u32 value) {
+    if (is_x2apic[own_number()])
+        wrmsr(static_cast<u32>(0x800 + offset / 16), value);
+    else
+        lapic::write(offset, value);
+}
+inline void send(u32 low, u32 destination = 0) {
+    if (is_x2apic[own_number()])
+        wrmsr(0x830, u64{destination} << 32 | low);
+    else
+        lapic::send(low, destination);
+}
+} // namespace either_apic
+
 /// Interrupts that QEMU delivered a second time: behind an entry with an injected interrupt it may take that again
 /// where it hands over to another processor, and then the interrupted code has interrupts off, as it has on no
 /// processor.

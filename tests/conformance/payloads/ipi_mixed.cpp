@@ -9,6 +9,7 @@
 #include "processors.hpp"
 
 using namespace payload;
+using namespace payload::either_apic;
 
 namespace {
 
@@ -20,26 +21,10 @@ enum class phase : u32 { flat, cluster, x2apic, switching, phases };
 
 shared_count ready, finished, phase_now;
 u32 received[most_processors][most_processors]; // by receiver and sender
-bool by_msr[most_processors];
 
 /// The upper half, but one in any case, changes while the others send.
 auto changes(u32 id) -> bool {
     return id >= (processor_count() + 1) / 2;
-}
-auto is_x2apic() -> bool {
-    return by_msr[own_number()];
-}
-void write(u64 offset, u32 value) {
-    if (is_x2apic())
-        wrmsr(static_cast<u32>(0x800 + offset / 16), value);
-    else
-        lapic::write(offset, value);
-}
-void send(u32 low, u32 destination) {
-    if (is_x2apic())
-        wrmsr(0x830, u64{destination} << 32 | low);
-    else
-        lapic::send(low, destination);
 }
 
 void on_ipi(frame& f) {
@@ -61,13 +46,13 @@ void join(phase now) {
     cli();
     if (now == phase::x2apic) {
         wrmsr(lapic::base_msr, rdmsr(lapic::base_msr) | 1u << 10);
-        by_msr[me] = true;
+        is_x2apic[me] = true;
     } else {
-        if (by_msr[me]) {
+        if (is_x2apic[me]) {
             wrmsr(lapic::base_msr, rdmsr(lapic::base_msr) & ~(u64{3} << 10));
             wrmsr(lapic::base_msr, rdmsr(lapic::base_msr) | 1u << 11);
         }
-        by_msr[me] = false;
+        is_x2apic[me] = false;
     }
     write(lapic::svr, 0x1ff);
     write(lapic::tpr, 0);

@@ -8,6 +8,7 @@
 #include "processors.hpp"
 
 using namespace payload;
+using namespace payload::either_apic;
 
 namespace {
 
@@ -18,22 +19,6 @@ model volatile wanted;
 model now[most_processors]; // of each its own
 u32 priorities[most_processors];
 shared_count ready, ordered, obeyed, taken[most_processors];
-
-auto is_x2apic() -> bool {
-    return now[own_number()] == model::x2apic;
-}
-void write(u64 offset, u32 value) {
-    if (is_x2apic())
-        wrmsr(static_cast<u32>(0x800 + offset / 16), value);
-    else
-        lapic::write(offset, value);
-}
-void send(u32 low, u32 destination) {
-    if (is_x2apic())
-        wrmsr(0x830, u64{destination} << 32 | low);
-    else
-        lapic::send(low, destination);
-}
 
 void on_sent(frame&) {
     taken[own_number()].add();
@@ -47,12 +32,13 @@ void obey() {
     auto const me = own_number();
     if (now[me] != wanted) {
         now[me] = wanted;
+        is_x2apic[me] = wanted == model::x2apic;
         if (wanted == model::x2apic)
             wrmsr(lapic::base_msr, rdmsr(lapic::base_msr) | 0xc00);
         else
             lapic::write(lapic::dfr, wanted == model::flat ? 0xffffffff : 0x0fffffff);
     }
-    if (not is_x2apic())
+    if (not is_x2apic[me])
         lapic::write(lapic::ldr, (wanted == model::flat ? 1u << me : me / 4 << 4 | 1u << me % 4) << 24);
     write_cr8(priorities[me]); // behind all accesses to the APIC
 }
